@@ -1,0 +1,254 @@
+/*
+ * log.c - the log writer's life, and those who wait for it.
+ *
+ * A process's way through the ring:
+ *
+ *	first output		FILE record: the file, which until then is the supervisor's, is the writer's
+ *	output			DATA records
+ *	LOG			FILE record: a new file; what is held of an unfinished line goes there as a whole
+ *	LOG without one, ACK	END record
+ *
+ * Who waits for the writer (an exit, a LOG, a stream without room, an entry to be freed) is found by log_tick, which
+ * looks through the table as long as s->log.waiting says that there may be one. Exits and LOGs wait up to DRAIN_NS.
+ */
+#include "format.h"
+#include "log.h"
+#include "output.h"
+#include "ring.h"
+#include "writer.h"
+
+#define START_NS	100000000ul	/* between two starts of a writer */
+#define TRIM_NS		1000000000ul	/* between two looks whether memory can be given back */
+
+int log_open(struct server *s)
+{
+	u64 size = s->table.limit * 2 * FORMAT_SEGMENT;
+	struct ring *r = 0;
+	long event, p;
+
+	/* Made with the first line of output: most pods never write one. */
+	if (s->log.ring != 0)
+		return 1;
+	p = sys_mmap(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, NO_FD);
+	if (sys_failed(p))
+		return 0;
+	event = sys_eventfd();
+	if (event >= 0 && server_watch(s, (int)event, EPOLLIN, WATCH_WRITER) == 0)
+		r = ring_map();
+	if (r == 0) {
+		if (event >= 0)
+			sys_close((int)event);
+		sys_munmap((void *)p, size);
+		return 0;
+	}
+	/* No child has any business with them, but for the writer with the ring. */
+	sys_madvise(r, sizeof(*r), MADV_DONTFORK);
+	sys_madvise((void *)p, size, MADV_DONTFORK);
+	s->log.event = (int)event;
+	s->log.held = (u8 *)p;
+	s->log.ring = r;
+	return 1;
+}
+
+static void start_writer(struct server *s)
+{
+	struct clone_args args = {.flags = CLONE_FILES | CLONE_CLEAR_SIGHAND, .exit_signal = SIGCHLD};
+	struct ring *r = s->log.ring;
+	long pid;
+
+	sys_madvise(r, sizeof(*r), MADV_DOFORK);
+	pid = sys_clone3(&args);
+	if (pid == 0)
+		writer_main(r, s->log.event, s->log.cgroups, s->log.ncgroups);
+	sys_madvise(r, sizeof(*r), MADV_DONTFORK);
+	s->log.retry = sys_clock(CLOCK_MONOTONIC) + START_NS;
+	if (pid > 0)
+		s->log.pid = (int)pid;
+	else
+		log_due_at(s, s->log.retry);
+}
+
+void log_kick(struct server *s)
+{
+	if (s->log.pid == 0)
+		s->log.waiting = 1;
+	else
+		ring_kick(s->log.ring);
+}
+
+void log_end(struct server *s, struct process *p)
+{
+	ring_push_control(s->log.ring, RECORD_END, process_slot(&s->table, p), 0, 0);
+	p->log_data = s->log.ring->head;
+	p->logged = 0;
+	log_kick(s);
+}
+
+int log_switch(struct server *s, struct process *p, u64 seq)
+{
+	u32 in_hand = s->conn.nfds - s->conn.staged;
+	struct ring *r = s->log.ring;
+	int file;
+
+	if (in_hand > 1)
+		return -EINVAL;
+	/* The reserve for control records has room for one of these a process. */
+	if (p->log_switched != 0 && ring_tail(r) < p->log_switched)
+		return -EBUSY;
+	file = in_hand ? conn_take(&s->conn, s->conn.staged) : NO_FD;
+	if (!p->logged) {
+		close_fd(&p->log);
+		p->log = file;
+		return 0;
+	}
+	if (file >= 0) {
+		ring_push_control(r, RECORD_FILE, process_slot(&s->table, p), 0, (u64)file);
+		p->log_data = r->head;
+		log_kick(s);
+	} else {
+		for (u32 i = 0; i < 2; i++)
+			if (!output_flush(s, p, i)) {
+				p->dropped_bytes += p->held[i];
+				p->dropped_lines++;
+				p->held[i] = p->flush = 0;
+			}
+		log_end(s, p);
+	}
+	p->log_switched = r->head;
+	p->log_seq = seq;
+	p->log_asker = s->conn.generation;
+	p->log_due = sys_clock(CLOCK_MONOTONIC) + DRAIN_NS;
+	s->log.waiting = 1;
+	return 1;
+}
+
+static void settle_switch(struct server *s, struct process *p, u64 now)
+{
+	if (p->log_due == 0 || (now < p->log_due && ring_tail(s->log.ring) < p->log_switched))
+		return;
+	p->log_due = 0;
+	if (p->log_asker == s->conn.generation)
+		answer_done(s, p->log_seq);
+}
+
+void log_heard(struct server *s)
+{
+	u64 count;
+
+	sys_read(s->log.event, &count, sizeof(count));
+	s->log.waiting = 1;
+}
+
+void log_died(struct server *s)
+{
+	s->log.pid = 0;
+	s->log.waiting = 1;
+}
+
+void log_due_at(struct server *s, u64 when)
+{
+	s->log.waiting = 1;
+	if (s->log.due == 0 || when < s->log.due)
+		s->log.due = when;
+}
+
+int log_timeout(const struct server *s)
+{
+	u64 now;
+
+	if (s->log.due == 0)
+		return -1;
+	now = sys_clock(CLOCK_MONOTONIC);
+	return s->log.due <= now ? 0 : (int)((s->log.due - now + 999999) / 1000000);
+}
+
+static void resume_streams(struct server *s, struct process *p)
+{
+	if (!output_room(s))
+		return;
+	for (u32 i = 0; i < 2; i++) {
+		if (p->flush & 1u << i)
+			output_flush(s, p, i);
+		if (p->stalled & 1u << i)
+			output_watch(s, p, i);
+	}
+}
+
+/* Does for p what can be done now. Returns the ring position that it waits for, or RING_NEVER. */
+static u64 settle(struct server *s, struct process *p, u64 now)
+{
+	u64 want = RING_NEVER;
+
+	if (p->state == SLOT_FREE)
+		return want;
+	if (p->stalled | p->flush)
+		resume_streams(s, p);
+	exit_settle(s, p, now);
+	settle_switch(s, p, now);
+	if (p->state == SLOT_CLOSING)
+		output_let_go(s, p);
+	if (p->state == SLOT_FREE)
+		return want;
+
+	if (p->stalled | p->flush) {
+		if (!output_room(s))
+			want = s->log.ring->head - (RING_SIZE / 2 - RING_RESERVE);	/* as output_room has it */
+	} else if (p->exit_due != 0 || p->state == SLOT_CLOSING) {
+		want = p->log_data;
+	}
+	if (p->log_due != 0 && p->log_switched < want)
+		want = p->log_switched;
+	if (p->exit_due != 0)
+		log_due_at(s, p->exit_due);
+	if (p->log_due != 0)
+		log_due_at(s, p->log_due);
+	return want;
+}
+
+static void keep_writer(struct server *s, u64 now)
+{
+	struct ring *r = s->log.ring;
+
+	if (r == 0 || s->log.pid != 0 || ring_tail(r) == r->head)
+		return;
+	if (now >= s->log.retry)
+		start_writer(s);
+	else
+		log_due_at(s, s->log.retry);
+}
+
+static void trim(struct server *s, u64 now)
+{
+	if (s->log.ring == 0 || s->log.ring->high <= RING_KEEP)
+		return;
+	if (s->log.trim == 0)
+		s->log.trim = now + TRIM_NS;
+	else if (now >= s->log.trim)
+		s->log.trim = ring_trim(s->log.ring) ? now + TRIM_NS : 0;
+	if (s->log.trim != 0)
+		log_due_at(s, s->log.trim);
+}
+
+void log_tick(struct server *s)
+{
+	while (s->log.waiting) {
+		u64 now = sys_clock(CLOCK_MONOTONIC), want = RING_NEVER;
+
+		s->log.waiting = 0;
+		s->log.due = 0;
+		for (u32 i = 0; i < s->table.top; i++) {
+			u64 at = settle(s, &s->table.entry[i], now);
+
+			if (at < want)
+				want = at;
+		}
+		trim(s, now);
+		keep_writer(s, now);
+		if (s->log.ring == 0)
+			return;
+		ring_notify(s->log.ring, want);
+		s->log.waiting = want != RING_NEVER || s->log.due != 0;
+		if (ring_tail(s->log.ring) < want)
+			return;
+	}
+}
