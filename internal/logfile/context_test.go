@@ -1,0 +1,93 @@
+package logfile
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// frozenDir gives a directory on a file system of its own, and freeze, whose result thaws it.
+func frozenDir(t *testing.T) (dir string, freeze func() (thaw func())) {
+	t.Helper()
+	image, at := filepath.Join(t.TempDir(), "image"), t.TempDir()
+	must(t, os.WriteFile(image, nil, 0o600))
+	must(t, os.Truncate(image, 16<<20))
+	for _, args := range [][]string{{"mkfs.ext4", "-q", image}, {"mount", "-o", "loop", image, at}} {
+		if _, err := exec.LookPath(args[0]); err != nil {
+			t.Skipf("this machine has no %s to make a file system that can be frozen", args[0])
+		}
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%q: %v\n%s", args, err, out)
+		}
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(at, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	const fifreeze, fithaw = 0xc0045877, 0xc0045878
+	return at, func() func() {
+		f, err := os.Open(at)
+		must(t, err)
+		must(t, unix.IoctlSetInt(int(f.Fd()), fifreeze, 0))
+		return func() {
+			unix.IoctlSetInt(int(f.Fd()), fithaw, 0)
+			f.Close()
+		}
+	}
+}
+
+func TestFrozenDisk(t *testing.T) {
+	at, freeze := frozenDir(t)
+	must(t, os.Mkdir(at+"/pod", 0o755))
+	thaw := freeze()
+	defer func() { thaw() }()
+
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := OpenContext(ctx, at+"/pod", "0.log"); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ErrHangs) {
+		t.Fatalf("on a frozen disk: %v", err)
+	}
+	// The next waits for nothing, though its context never ends.
+	for range 100 {
+		if _, err := OpenContext(context.Background(), at+"/pod", "1.log"); !errors.Is(err, ErrHangs) {
+			t.Fatalf("the next open: %v", err)
+		}
+	}
+	// Other pods' logs are opened as ever.
+	f, err := OpenContext(context.Background(), t.TempDir(), "0.log")
+	must(t, err)
+	f.Close()
+
+	thaw()
+	thaw = func() {}
+	for hangs(at + "/pod") {
+		time.Sleep(time.Millisecond)
+	}
+	f, err = OpenContext(context.Background(), at+"/pod", "0.log")
+	must(t, err)
+	f.Close()
+}
+
+func TestEndedContext(t *testing.T) {
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, open := range []func(context.Context, string, string) (*os.File, error){OpenContext, ReopenContext} {
+		if _, err := open(ctx, dir, "0.log"); !errors.Is(err, context.Canceled) {
+			t.Errorf("%v", err)
+		}
+		if _, err := open(ctx, dir, "../0.log"); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%v: what is wrong with the path comes first", err)
+		}
+	}
+	if got := tree(t, dir); len(got) != 1 {
+		t.Errorf("made: %q", got)
+	}
+}

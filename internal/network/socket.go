@@ -1,0 +1,127 @@
+package network
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// routeSocket makes an rtnetlink socket in the namespace: a socket stays where
+// it was made, so the thread is there for one call only. It costs two setns(2).
+func routeSocket(netns *os.File) (int, error) {
+	type result struct {
+		fd  int
+		err error
+	}
+	done := make(chan result)
+	go func() {
+		runtime.LockOSThread()
+		fd, home, err := socketIn(int(netns.Fd()))
+		// A thread that can't come home must not run anything else: the goroutine ends locked to it, and Go ends the thread.
+		if home {
+			runtime.UnlockOSThread()
+		}
+		done <- result{fd, err}
+	}()
+	r := <-done
+	if r.err != nil {
+		return -1, fmt.Errorf("netlink socket in %s: %w", netns.Name(), r.err)
+	}
+	return r.fd, nil
+}
+
+// socketIn takes the calling thread into the namespace and back; home: it is back.
+func socketIn(netns int) (fd int, home bool, err error) {
+	back, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, true, fmt.Errorf("open the thread's own namespace: %w", err)
+	}
+	defer unix.Close(back)
+	if err := unix.Setns(netns, unix.CLONE_NEWNET); err != nil {
+		return -1, true, fmt.Errorf("setns: %w", err)
+	}
+	fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	return fd, unix.Setns(back, unix.CLONE_NEWNET) == nil, err
+}
+
+// errChanged: the kernel's table changed while it was listed, so what was read may lack something.
+var errChanged = errors.New("the list changed while it was read")
+
+// dumpTries bounds how often a list is read again that changed meanwhile.
+const dumpTries = 5
+
+// dump asks for a whole table and hands each message to take. A list that changed under the reading is read once more from its start.
+func dump(sock int, request uint16, take func(*syscall.NetlinkMessage) error) error {
+	err := errChanged
+	for seq := uint32(1); seq <= dumpTries && err == errChanged; seq++ {
+		var messages []syscall.NetlinkMessage
+		if messages, err = readTable(sock, request, seq); err != nil {
+			continue
+		}
+		for i := range messages {
+			if err := take(&messages[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return err
+}
+
+func readTable(sock int, request uint16, seq uint32) ([]syscall.NetlinkMessage, error) {
+	// struct nlmsghdr and the one byte of rtgenmsg, AF_UNSPEC, padded.
+	ask := make([]byte, unix.SizeofNlMsghdr+4)
+	binary.NativeEndian.PutUint32(ask[0:], uint32(len(ask)))
+	binary.NativeEndian.PutUint16(ask[4:], request)
+	binary.NativeEndian.PutUint16(ask[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
+	binary.NativeEndian.PutUint32(ask[8:], seq)
+	if err := unix.Sendto(sock, ask, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return nil, fmt.Errorf("send the request: %w", err)
+	}
+	var all []syscall.NetlinkMessage
+	changed := false
+	for {
+		// A dump's messages have at most 32 KiB (netlink_dump in the kernel).
+		buffer := make([]byte, 64<<10)
+		n, _, flags, from, err := unix.Recvmsg(sock, buffer, nil, 0)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("receive the answer: %w", err)
+		}
+		if nl, ok := from.(*unix.SockaddrNetlink); !ok || nl.Pid != 0 {
+			continue // not from the kernel
+		}
+		if flags&unix.MSG_TRUNC != 0 {
+			return nil, fmt.Errorf("receive the answer: a message longer than %d bytes", len(buffer))
+		}
+		messages, err := syscall.ParseNetlinkMessage(buffer[:n])
+		if err != nil {
+			return nil, fmt.Errorf("read the answer: %w", err)
+		}
+		for _, m := range messages {
+			if m.Header.Seq != seq {
+				continue
+			}
+			changed = changed || m.Header.Flags&unix.NLM_F_DUMP_INTR != 0
+			switch m.Header.Type {
+			case unix.NLMSG_ERROR:
+				if len(m.Data) < 4 {
+					return nil, errors.New("read the answer: an error without a number")
+				}
+				return nil, syscall.Errno(-int32(binary.NativeEndian.Uint32(m.Data)))
+			case unix.NLMSG_DONE:
+				if changed {
+					return nil, errChanged
+				}
+				return all, nil
+			}
+			all = append(all, m)
+		}
+	}
+}
