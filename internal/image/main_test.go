@@ -1,0 +1,152 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"podlet/hack/testimages/testimage"
+)
+
+const (
+	privateEnv = "PODLET_IMAGE_TEST_PRIVATE"
+	roleEnv    = "PODLET_IMAGE_TEST_ROLE"
+)
+
+// TestMain runs the suite in a mount namespace of its own, since some tests fill a small file system, and ends with a look at what was left behind.
+func TestMain(m *testing.M) {
+	if role := os.Getenv(roleEnv); role != "" {
+		os.Exit(playRole(role))
+	}
+	if os.Geteuid() != 0 {
+		fmt.Println("internal/image: skipped: owners, devices and mounts need root")
+		return
+	}
+	if os.Getenv(privateEnv) == "" {
+		os.Exit(runPrivate())
+	}
+	slog.SetDefault(slog.New(slog.NewTextHandler(logged, nil)))
+	before := leaks()
+	code := m.Run()
+	if after := leaks(); code == 0 && after != before {
+		fmt.Printf("left behind: before %s, after %s\n", before, after)
+		for _, fd := range openFDs() {
+			fmt.Println(fd)
+		}
+		buf := make([]byte, 1<<20)
+		fmt.Printf("%s\n", buf[:runtime.Stack(buf, true)])
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func runPrivate() int {
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Args[0] = os.Args[0]
+	cmd.Env = append(os.Environ(), privateEnv+"=1")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.ExtraFiles = inherited()
+	// Go makes the whole tree private with it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS, Pdeathsig: unix.SIGKILL}
+	runtime.LockOSThread() // whose end the kernel takes for the parent's
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode()
+	}
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	return 0
+}
+
+// inherited are the pipes by which "go test -fuzz" talks to its workers: fds 3 to 5.
+func inherited() []*os.File {
+	var files []*os.File
+	for fd := uintptr(3); fd <= 5; fd++ {
+		if !slices.ContainsFunc(os.Args, func(a string) bool { return strings.HasPrefix(a, "-test.fuzzworker") }) {
+			break
+		}
+		files = append(files, os.NewFile(fd, "fuzz"))
+	}
+	return files
+}
+
+func openFDs() []string {
+	entries, _ := os.ReadDir("/proc/self/fd")
+	var fds []string
+	for _, e := range entries {
+		target, err := os.Readlink("/proc/self/fd/" + e.Name())
+		if err == nil && !strings.HasPrefix(target, "anon_inode:[event") && !strings.HasPrefix(target, "/sys/fs/cgroup") {
+			fds = append(fds, e.Name()+" "+target)
+		}
+	}
+	return fds
+}
+
+func leaks() string {
+	mounts, _ := os.ReadFile("/proc/self/mountinfo")
+	return fmt.Sprintf("%d files, %d mounts, %d goroutines", len(openFDs()), strings.Count(string(mounts), "\n"), runtime.NumGoroutine())
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// newStore opens a fresh store, whose holds are complete, and closes it after the test.
+func newStore(t testing.TB) *Store {
+	t.Helper()
+	return openStore(t, filepath.Join(t.TempDir(), "store"), "boot-1")
+}
+
+func openStore(t testing.TB, root, boot string) *Store {
+	t.Helper()
+	s, err := open(root, boot)
+	must(t, err)
+	t.Cleanup(func() {
+		if _, done := closedStores.LoadAndDelete(s); !done {
+			s.Close()
+		}
+	})
+	s.HoldsComplete()
+	return s
+}
+
+// closedStores are those that a test closed itself.
+var closedStores sync.Map
+
+// reopen closes s and opens its directory again, as after a restart in the given boot.
+func reopen(t testing.TB, s *Store, boot string) *Store {
+	t.Helper()
+	must(t, s.Close())
+	closedStores.Store(s, true)
+	return openStore(t, s.path, boot)
+}
+
+func importImage(t testing.TB, s *Store, i testimage.Image) Image {
+	t.Helper()
+	dir := t.TempDir()
+	must(t, i.WriteLayout(dir))
+	images, err := s.Import(context.Background(), dir, ImportOptions{})
+	must(t, err)
+	if len(images) != 1 {
+		t.Fatalf("imported %d images", len(images))
+	}
+	return images[0]
+}
