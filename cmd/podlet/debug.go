@@ -1,0 +1,34 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"path/filepath"
+	"time"
+)
+
+// serveDebug serves net/http/pprof on a unix socket in the state directory, which only root can enter:
+//
+//	curl --unix-socket /run/podlet/debug.sock 'http://podlet/debug/pprof/goroutine?debug=2'
+func serveDebug(state string, log *slog.Logger) (*http.Server, error) {
+	listener, err := listen("unix://" + filepath.Join(state, "debug.sock"))
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	go serveHTTP(server, listener, log)
+	return server, nil
+}
+
+func serveHTTP(server *http.Server, listener net.Listener, log *slog.Logger) {
+	if err := server.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		log.Warn("the debug socket is not served any more", "error", err)
+	}
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+	"sigs.k8s.io/yaml"
+
+	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"podlet/cgroup"
+	"podlet/cri"
+	"podlet/pod"
+	"podlet/pod/launch"
+	"podlet/pod/spec"
+	"podlet/pod/tape"
+)
+
+func explainCommand() *cobra.Command {
+	var env bool
+	cmd := &cobra.Command{
+		Use:   "explain POD [CONTAINER]",
+		Short: "Print every system call by which a pod or container would be launched",
+		Long: `Print the tapes that podlet would play for a pod's and a container's config,
+files in crictl's JSON or YAML format. Nothing is launched.
+
+Without an image at hand the container's process is root and runs its command
+and args, or /bin/sh.`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			tapes, err := explain(args)
+			if err != nil {
+				return err
+			}
+			for i, t := range tapes {
+				if i > 0 {
+					fmt.Fprintln(cmd.OutOrStdout())
+				}
+				if err := t.Explain(cmd.OutOrStdout(), tape.ExplainOptions{Env: env}); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&env, "env", false, "print the values of environment variables")
+	return cmd
+}
+
+func explain(files []string) ([]*tape.Tape, error) {
+	var podConfig criapi.PodSandboxConfig
+	if err := readConfig(files[0], &podConfig); err != nil {
+		return nil, err
+	}
+	sandbox, err := cri.SandboxSpec(&podConfig)
+	if err != nil {
+		return nil, err
+	}
+	podTape, err := launch.Pod(sandbox)
+	if err != nil || len(files) == 1 {
+		return []*tape.Tape{podTape}, err
+	}
+	var config criapi.ContainerConfig
+	if err := readConfig(files[1], &config); err != nil {
+		return nil, err
+	}
+	t, err := explainContainer(sandbox, &config)
+	return []*tape.Tape{podTape, t}, err
+}
+
+func explainContainer(sandbox *spec.Sandbox, config *criapi.ContainerConfig) (*tape.Tape, error) {
+	cgroups, err := cgroup.Open("/sys/fs/cgroup")
+	if err != nil {
+		return nil, err
+	}
+	defer cgroups.Close()
+	machine, err := pod.InspectMachine(cgroups)
+	if err != nil {
+		return nil, err
+	}
+	container, err := cri.ContainerSpec(sandbox, config, &machine)
+	if err != nil {
+		return nil, err
+	}
+	image := &spec.Image{Entrypoint: []string{"/bin/sh"}}
+	id := &spec.Identity{Groups: []uint32{0}}
+	process, _, err := spec.NewProcess(sandbox, container, image, id, &machine)
+	if err != nil {
+		return nil, err
+	}
+	var isFile []bool
+	for _, m := range container.Mounts {
+		st, err := os.Stat(m.Source)
+		isFile = append(isFile, err == nil && !st.IsDir())
+	}
+	return launch.NewContainer(sandbox, container, process, &machine, launch.CgroupOn(&machine), isFile).Tape()
+}
+
+func readConfig(file string, into any) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if err := yaml.UnmarshalStrict(text, into); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	return nil
+}

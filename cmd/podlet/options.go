@@ -1,0 +1,58 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+
+	"github.com/pelletier/go-toml/v2"
+	"github.com/spf13/pflag"
+)
+
+// options are the settings of serve: flags, and keys of the config file with the same names.
+type options struct {
+	Listen    string `toml:"listen"`
+	Root      string `toml:"root"`
+	State     string `toml:"state"`
+	LogFormat string `toml:"log-format"`
+	LogLevel  string `toml:"log-level"`
+	Durable   bool   `toml:"durable-layers"`
+}
+
+func defaultOptions() *options {
+	return &options{
+		Listen: "unix:///run/podlet/podlet.sock", Root: "/var/lib/podlet", State: "/run/podlet", LogFormat: "text", LogLevel: "info",
+	}
+}
+
+func (o *options) flags(f *pflag.FlagSet) {
+	f.StringVar(&o.Listen, "listen", o.Listen, "unix socket to serve on")
+	f.StringVar(&o.Root, "root", o.Root, "directory for what outlives a reboot: images, records, writable layers")
+	f.StringVar(&o.State, "state", o.State, "directory for what dies with the boot: sockets")
+	f.StringVar(&o.LogFormat, "log-format", o.LogFormat, "text or json, to stderr")
+	f.StringVar(&o.LogLevel, "log-level", o.LogLevel, "debug, info, warn or error")
+	f.BoolVar(&o.Durable, "durable-layers", o.Durable, "let fsync in containers reach the disk; a container's exit then waits for it")
+}
+
+// load reads the config file, if there is one, and sets again the flags given on the command line. A key that it doesn't know is an error.
+func (o *options) load(file string, f *pflag.FlagSet) error {
+	if file == "" {
+		return nil
+	}
+	given := map[string]string{}
+	f.Visit(func(flag *pflag.Flag) { given[flag.Name] = flag.Value.String() })
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	d := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields()
+	if err := d.Decode(o); err != nil {
+		return fmt.Errorf("config file %s: %w", file, err)
+	}
+	for name, value := range given {
+		if err := f.Set(name, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"podlet/cri"
+	"podlet/internal/image"
+	"podlet/internal/network"
+	"podlet/pod"
+)
+
+func serveCommand() *cobra.Command {
+	o := defaultOptions()
+	var file string
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve the CRI to a kubelet, crictl or critest",
+		Long: `Serve the Container Runtime Interface on a unix socket until SIGTERM or SIGINT.
+
+Pods outlive podlet: when it is stopped or killed they run on, and the next
+podlet finds them. As a systemd unit it therefore wants KillMode=process.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.load(file, cmd.Flags()); err != nil {
+				return err
+			}
+			return serve(cmd.Context(), o)
+		},
+	}
+	cmd.Flags().StringVar(&file, "config", "", "TOML file with the same keys as these flags; a flag wins over it")
+	o.flags(cmd.Flags())
+	return cmd
+}
+
+// stopTime is how long calls that are under way may take after SIGTERM.
+const stopTime = 5 * time.Second
+
+func serve(ctx context.Context, o *options) (err error) {
+	log, err := o.logger()
+	if err != nil {
+		return err
+	}
+	listener, err := listen(o.Listen)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	images, err := image.Open(filepath.Join(o.Root, "images"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, images.Close()) }()
+	runtime, err := pod.Open(pod.Config{
+		Root: o.Root, State: o.State, CgroupMount: "/sys/fs/cgroup", NetNSDir: network.DefaultDir, Durable: o.Durable, Images: images, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, runtime.Close()) }()
+	debug, err := serveDebug(o.State, log)
+	if err != nil {
+		return err
+	}
+	defer debug.Close()
+
+	server := (&cri.Server{Pods: runtime, Images: images, Log: log, Release: version}).New()
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	log.Info("serving", "listen", o.Listen, "root", o.Root, "state", o.State, "version", version)
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	log.Info("stopping; the pods live on")
+	timer := time.AfterFunc(stopTime, server.Stop)
+	defer timer.Stop()
+	server.GracefulStop()
+	return nil
+}
+
+// listen makes the unix socket, 0600, in place of one that an earlier podlet left. A socket that somebody serves is an error.
+func listen(address string) (net.Listener, error) {
+	path, ok := strings.CutPrefix(address, "unix://")
+	if !ok || !filepath.IsAbs(path) {
+		return nil, fmt.Errorf("--listen %q: want unix:///absolute/path", address)
+	}
+	if conn, err := net.Dial("unix", path); err == nil {
+		conn.Close()
+		return nil, fmt.Errorf("--listen %s: another process serves this socket", address)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	// The mode has to be right from the first moment, and chmod would come a moment later.
+	old := unix.Umask(0o177)
+	defer unix.Umask(old)
+	return net.Listen("unix", path)
+}
+
+func (o *options) logger() (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(o.LogLevel)); err != nil {
+		return nil, fmt.Errorf("--log-level %q: want debug, info, warn or error", o.LogLevel)
+	}
+	handler := &slog.HandlerOptions{Level: level}
+	switch o.LogFormat {
+	case "text":
+		return slog.New(slog.NewTextHandler(os.Stderr, handler)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(os.Stderr, handler)), nil
+	default:
+		return nil, fmt.Errorf("--log-format %q: want text or json", o.LogFormat)
+	}
+}

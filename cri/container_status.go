@@ -1,0 +1,124 @@
+package cri
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"podlet/internal/mount"
+	"podlet/pod"
+	"podlet/pod/spec"
+)
+
+// ContainerStatus tells how a container is; verbose adds its pid and namespaces.
+func (s *Server) ContainerStatus(ctx context.Context, r *cri.ContainerStatusRequest) (*cri.ContainerStatusResponse, error) {
+	st, err := s.Pods.ContainerStatus(ctx, r.GetContainerId())
+	if err != nil {
+		return nil, err
+	}
+	answer := &cri.ContainerStatusResponse{Status: s.containerStatus(st)}
+	if !r.GetVerbose() {
+		return answer, nil
+	}
+	process, err := s.Pods.ContainerProcess(ctx, st.ID)
+	if err != nil {
+		return nil, err
+	}
+	answer.Info, err = info(struct {
+		SandboxID string `json:"sandboxID"`
+		*pod.ProcessInfo
+	}{st.PodID, process})
+	return answer, err
+}
+
+func (s *Server) containerStatus(st *pod.ContainerStatus) *cri.ContainerStatus {
+	c := st.Spec
+	groups := make([]int64, 0, len(st.Process.Groups))
+	for _, g := range st.Process.Groups {
+		groups = append(groups, int64(g))
+	}
+	return &cri.ContainerStatus{
+		Id: st.ID, Metadata: &cri.ContainerMetadata{Name: c.Name, Attempt: c.Attempt}, State: containerState(st),
+		CreatedAt: nano(st.Created), StartedAt: nano(st.Started), FinishedAt: nano(st.Finished),
+		ExitCode: int32(st.ExitCode), Reason: st.Reason, Message: st.Message,
+		Image: imageSpec(c), ImageRef: s.imageRef(c), ImageId: c.ImageID,
+		Labels: c.Labels, Annotations: c.Annotations, Mounts: criMounts(c.Mounts), LogPath: st.LogPath,
+		Resources: &cri.ContainerResources{Linux: resourcesOf(&c.Resources, c.OOMScoreAdj)},
+		User: &cri.ContainerUser{Linux: &cri.LinuxContainerUser{
+			Uid: int64(st.Process.UID), Gid: int64(st.Process.GID), SupplementalGroups: groups,
+		}},
+		StopSignal: criSignal(st.StopSignal),
+	}
+}
+
+// imageRef is the digest reference of the image where it has one, else its id.
+func (s *Server) imageRef(c *spec.Container) string {
+	img, err := s.Images.Get(c.ImageID)
+	if err != nil || len(img.Digests) == 0 {
+		return c.ImageID
+	}
+	return img.Digests[0]
+}
+
+func imageSpec(c *spec.Container) *cri.ImageSpec {
+	return &cri.ImageSpec{Image: c.Image, UserSpecifiedImage: c.UserImage}
+}
+
+// nano is a timestamp of the CRI; 0 is "not yet".
+func nano(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func containerState(st *pod.ContainerStatus) cri.ContainerState {
+	switch {
+	case st.Recovering && st.State != pod.Exited && st.State != pod.Created:
+		return cri.ContainerState_CONTAINER_UNKNOWN
+	case st.State == pod.Running:
+		return cri.ContainerState_CONTAINER_RUNNING
+	case st.State == pod.Exited:
+		return cri.ContainerState_CONTAINER_EXITED
+	default:
+		return cri.ContainerState_CONTAINER_CREATED
+	}
+}
+
+func criMounts(list []spec.Mount) []*cri.Mount {
+	var out []*cri.Mount
+	for _, m := range list {
+		v := &cri.Mount{ContainerPath: m.Target, HostPath: m.Source, Readonly: m.ReadOnly, RecursiveReadOnly: m.RecursiveReadOnly}
+		switch m.Propagation {
+		case mount.HostToContainer:
+			v.Propagation = cri.MountPropagation_PROPAGATION_HOST_TO_CONTAINER
+		case mount.Bidirectional:
+			v.Propagation = cri.MountPropagation_PROPAGATION_BIDIRECTIONAL
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+// ListContainers lists the containers that a filter lets through, the youngest first.
+func (s *Server) ListContainers(ctx context.Context, r *cri.ListContainersRequest) (*cri.ListContainersResponse, error) {
+	f := r.GetFilter()
+	list := s.Pods.Containers(ctx)
+	slices.SortFunc(list, func(a, b *pod.ContainerStatus) int { return b.Created.Compare(a.Created) })
+	answer := &cri.ListContainersResponse{}
+	for _, st := range list {
+		state := containerState(st)
+		if !prefixed(st.ID, f.GetId()) || !prefixed(st.PodID, f.GetPodSandboxId()) ||
+			(f.GetState() != nil && f.State.State != state) || !selects(f.GetLabelSelector(), st.Spec.Labels) {
+			continue
+		}
+		answer.Containers = append(answer.Containers, &cri.Container{
+			Id: st.ID, PodSandboxId: st.PodID, Metadata: &cri.ContainerMetadata{Name: st.Spec.Name, Attempt: st.Spec.Attempt},
+			Image: imageSpec(st.Spec), ImageRef: s.imageRef(st.Spec), ImageId: st.Spec.ImageID, State: state, CreatedAt: st.Created.UnixNano(),
+			Labels: st.Spec.Labels, Annotations: st.Spec.Annotations,
+		})
+	}
+	return answer, nil
+}

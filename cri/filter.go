@@ -1,0 +1,30 @@
+package cri
+
+import (
+	"strings"
+
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"podlet/internal/mount"
+)
+
+// prefixed says whether a filter's id, whole or its beginning as crictl's users type it, means this id.
+func prefixed(id, filter string) bool { return strings.HasPrefix(id, filter) }
+
+// selects says whether labels have all that the selector wants (api.proto: requirements are ANDed, of matchLabels only).
+func selects(selector, labels map[string]string) bool {
+	for k, v := range selector {
+		if has, ok := labels[k]; !ok || has != v {
+			return false
+		}
+	}
+	return true
+}
+
+func idMappings(list []mount.IDMapping) []*cri.IDMapping {
+	var out []*cri.IDMapping
+	for _, m := range list {
+		out = append(out, &cri.IDMapping{ContainerId: m.ContainerID, HostId: m.HostID, Length: m.Length})
+	}
+	return out
+}

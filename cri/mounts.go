@@ -1,0 +1,94 @@
+package cri
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"podlet/internal/mount"
+	"podlet/pod/spec"
+)
+
+// procTargets are the entries of /proc that something may be mounted over (lxcfs does); everything else there is the kernel's word.
+var procTargets = []string{
+	"/proc/cpuinfo", "/proc/diskstats", "/proc/loadavg", "/proc/meminfo", "/proc/slabinfo", "/proc/stat", "/proc/swaps", "/proc/uptime",
+}
+
+func mounts(list []*cri.Mount) ([]spec.Mount, error) {
+	var out []spec.Mount
+	for _, m := range list {
+		v, err := oneMount(m)
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(out, func(other spec.Mount) bool { return other.Target == v.Target }) {
+			return nil, invalid("two mounts on %s", v.Target)
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+func oneMount(m *cri.Mount) (spec.Mount, error) {
+	v := spec.Mount{Source: m.HostPath, ReadOnly: m.Readonly, RecursiveReadOnly: m.RecursiveReadOnly}
+	if m.Image != nil && m.Image.Image != "" {
+		return v, unsupported("image volume on %s", m.ContainerPath)
+	}
+	if len(m.MountOptions) > 0 {
+		return v, unsupported("mount_options of the mount on %s", m.ContainerPath)
+	}
+	// selinux_relabel is set by kubelets on every volume; without SELinux there is no label to change.
+	if m.ContainerPath == "" || strings.ContainsRune(m.ContainerPath+m.HostPath, 0) {
+		return v, invalid("mount of %q on %q", m.HostPath, m.ContainerPath)
+	}
+	if !path.IsAbs(m.HostPath) {
+		return v, invalid("mount on %s: host_path %q is not absolute", m.ContainerPath, m.HostPath)
+	}
+	v.Target = path.Join("/", m.ContainerPath)
+	if v.Target == "/" || v.Target == "/proc" {
+		return v, invalid("mount on %s", v.Target)
+	}
+	if strings.HasPrefix(v.Target, "/proc/") && !slices.Contains(procTargets, v.Target) {
+		return v, invalid("mount on %s: only %s may be mounted over", v.Target, strings.Join(procTargets, ", "))
+	}
+	switch m.Propagation {
+	case cri.MountPropagation_PROPAGATION_PRIVATE:
+		v.Propagation = mount.Private
+	case cri.MountPropagation_PROPAGATION_HOST_TO_CONTAINER:
+		v.Propagation = mount.HostToContainer
+	case cri.MountPropagation_PROPAGATION_BIDIRECTIONAL:
+		v.Propagation = mount.Bidirectional
+	default:
+		return v, invalid("propagation %v of the mount on %s", m.Propagation, v.Target)
+	}
+	if v.RecursiveReadOnly && (!v.ReadOnly || v.Propagation != mount.Private) {
+		return v, invalid("recursive_read_only of the mount on %s wants readonly and private propagation (KEP-3857)", v.Target)
+	}
+	if (len(m.UidMappings) > 0) != (len(m.GidMappings) > 0) {
+		return v, invalid("mount on %s has mappings for only one of uids and gids", v.Target)
+	}
+	if len(m.UidMappings) > 0 {
+		v.IDMap = &spec.IDMap{UIDs: mappings(m.UidMappings), GIDs: mappings(m.GidMappings)}
+	}
+	return v, nil
+}
+
+func devices(list []*cri.Device) ([]spec.Device, error) {
+	var out []spec.Device
+	for _, d := range list {
+		if !path.IsAbs(d.HostPath) || !path.IsAbs(d.ContainerPath) {
+			return nil, invalid("device %q for %q: want absolute paths", d.HostPath, d.ContainerPath)
+		}
+		access := d.Permissions
+		if access == "" {
+			access = "rwm"
+		}
+		if strings.Trim(access, "rwm") != "" {
+			return nil, invalid("permissions %q of device %s: want some of rwm", d.Permissions, d.HostPath)
+		}
+		out = append(out, spec.Device{HostPath: d.HostPath, ContainerPath: path.Clean(d.ContainerPath), Access: access})
+	}
+	return out, nil
+}

@@ -1,0 +1,122 @@
+package cri
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"podlet/pod"
+	"podlet/pod/spec"
+)
+
+// PodSandboxStatus tells how a pod is; verbose adds its pause's pid and namespaces.
+func (s *Server) PodSandboxStatus(ctx context.Context, r *cri.PodSandboxStatusRequest) (*cri.PodSandboxStatusResponse, error) {
+	st, err := s.Pods.PodStatus(ctx, r.GetPodSandboxId())
+	if err != nil {
+		return nil, err
+	}
+	network, err := s.network(st)
+	if err != nil {
+		return nil, err
+	}
+	answer := &cri.PodSandboxStatusResponse{
+		Status: &cri.PodSandboxStatus{
+			Id: st.ID, Metadata: podMetadata(st.Spec), State: podState(st.State), CreatedAt: st.Created.UnixNano(),
+			Network: network,
+			Linux:   &cri.LinuxPodSandboxStatus{Namespaces: &cri.Namespace{Options: namespaceOptions(st.Spec)}},
+			Labels:  st.Spec.Labels, Annotations: st.Spec.Annotations, RuntimeHandler: st.Spec.RuntimeHandler,
+		},
+		Timestamp: time.Now().UnixNano(),
+	}
+	if !r.GetVerbose() {
+		return answer, nil
+	}
+	process, err := s.Pods.PodProcess(ctx, st.ID)
+	if err != nil {
+		return nil, err
+	}
+	answer.Info, err = info(struct {
+		*pod.ProcessInfo
+		NetNS string        `json:"netns,omitempty"`
+		Spec  *spec.Sandbox `json:"spec"`
+	}{process, s.Pods.NetNSPath(st), st.Spec})
+	return answer, err
+}
+
+func (s *Server) network(st *pod.PodStatus) (*cri.PodSandboxNetworkStatus, error) {
+	ips, err := s.Pods.PodIPs(st)
+	if err != nil {
+		return nil, err
+	}
+	network := &cri.PodSandboxNetworkStatus{}
+	for i, ip := range ips {
+		if i == 0 {
+			network.Ip = ip
+			continue
+		}
+		network.AdditionalIps = append(network.AdditionalIps, &cri.PodIP{Ip: ip})
+	}
+	return network, nil
+}
+
+// ListPodSandbox lists the pods that a filter lets through, the youngest first.
+func (s *Server) ListPodSandbox(ctx context.Context, r *cri.ListPodSandboxRequest) (*cri.ListPodSandboxResponse, error) {
+	f := r.GetFilter()
+	pods := s.Pods.Pods(ctx)
+	slices.SortFunc(pods, func(a, b *pod.PodStatus) int { return b.Created.Compare(a.Created) })
+	answer := &cri.ListPodSandboxResponse{}
+	for _, st := range pods {
+		state := podState(st.State)
+		if !prefixed(st.ID, f.GetId()) || (f.GetState() != nil && f.State.State != state) || !selects(f.GetLabelSelector(), st.Spec.Labels) {
+			continue
+		}
+		answer.Items = append(answer.Items, &cri.PodSandbox{
+			Id: st.ID, Metadata: podMetadata(st.Spec), State: state, CreatedAt: st.Created.UnixNano(),
+			Labels: st.Spec.Labels, Annotations: st.Spec.Annotations, RuntimeHandler: st.Spec.RuntimeHandler,
+		})
+	}
+	return answer, nil
+}
+
+func podMetadata(s *spec.Sandbox) *cri.PodSandboxMetadata {
+	return &cri.PodSandboxMetadata{Name: s.Name, Namespace: s.Namespace, Uid: s.UID, Attempt: s.Attempt}
+}
+
+func podState(s pod.PodState) cri.PodSandboxState {
+	if s == pod.PodReady {
+		return cri.PodSandboxState_SANDBOX_READY
+	}
+	return cri.PodSandboxState_SANDBOX_NOTREADY
+}
+
+func namespaceOptions(s *spec.Sandbox) *cri.NamespaceOption {
+	o := &cri.NamespaceOption{Pid: cri.NamespaceMode_CONTAINER}
+	if s.HostNetwork {
+		o.Network = cri.NamespaceMode_NODE
+	}
+	if s.HostIPC {
+		o.Ipc = cri.NamespaceMode_NODE
+	}
+	if s.SharedPID {
+		o.Pid = cri.NamespaceMode_POD
+	}
+	if s.HostPID {
+		o.Pid = cri.NamespaceMode_NODE
+	}
+	if s.UserNS != nil {
+		o.UsernsOptions = &cri.UserNamespace{Mode: cri.NamespaceMode_POD, Uids: idMappings(s.UserNS.UIDs), Gids: idMappings(s.UserNS.GIDs)}
+	}
+	return o
+}
+
+// info is the verbose part of a status, one JSON text under "info" as crictl shows it.
+func info(v any) (map[string]string, error) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{"info": string(text)}, nil
+}

@@ -1,0 +1,73 @@
+package cri
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"podlet/internal/image"
+	"podlet/pod"
+)
+
+// maxMessage is the largest message of the CRI in bytes, as in every kubelet: ExecSync alone may answer 32 MiB.
+const maxMessage = 64 << 20
+
+// Server serves both services of the CRI.
+type Server struct {
+	cri.UnimplementedRuntimeServiceServer
+	cri.UnimplementedImageServiceServer
+
+	Pods    *pod.Runtime
+	Images  *image.Store
+	Log     *slog.Logger
+	Release string
+}
+
+// New makes the gRPC server for s.
+func (s *Server) New() *grpc.Server {
+	g := grpc.NewServer(
+		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.MaxSendMsgSize(maxMessage),
+		grpc.UnaryInterceptor(s.unary),
+		grpc.StreamInterceptor(s.stream),
+	)
+	cri.RegisterRuntimeServiceServer(g, s)
+	cri.RegisterImageServiceServer(g, s)
+	return g
+}
+
+// unary answers a panic with Internal, gives every error its code, and logs it once.
+func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (answer any, err error) {
+	began := time.Now()
+	defer func() {
+		if p := recover(); p != nil {
+			s.Log.Error("panic", "call", info.FullMethod, "panic", p, "stack", string(debug.Stack()))
+			answer, err = nil, status.Error(codes.Internal, fmt.Sprintf("podlet panicked in %s: %v", info.FullMethod, p))
+		}
+	}()
+	answer, err = handler(ctx, req)
+	if err == nil {
+		s.Log.Debug("call", "call", info.FullMethod, "took", time.Since(began))
+		return answer, nil
+	}
+	err = statusOf(err)
+	s.Log.Info("call failed", "call", info.FullMethod, "took", time.Since(began), "code", status.Code(err), "error", status.Convert(err).Message())
+	return nil, err
+}
+
+func (s *Server) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.Log.Error("panic", "call", info.FullMethod, "panic", p, "stack", string(debug.Stack()))
+			err = status.Error(codes.Internal, fmt.Sprintf("podlet panicked in %s: %v", info.FullMethod, p))
+		}
+	}()
+	return statusOf(handler(srv, stream))
+}

@@ -1,0 +1,159 @@
+package pod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"podlet/internal/image"
+	"podlet/internal/logfile"
+	"podlet/pod/record"
+	"podlet/pod/spec"
+)
+
+// CreateContainer checks all that can be checked before a start, and makes the container's writable layer and record.
+func (r *Runtime) CreateContainer(ctx context.Context, podID string, s *spec.Container) (string, error) {
+	p, err := r.pod(ctx, podID)
+	if err != nil {
+		return "", err
+	}
+	key := fmt.Sprintf("container %s %q %d", podID, s.Name, s.Attempt)
+	return r.starts.do(ctx, key, func() (string, error) { return p.create(s) })
+}
+
+func (p *Pod) create(s *spec.Container) (_ string, err error) {
+	name := p.name() + "/" + s.Name
+	if err := p.admits(s); err != nil {
+		return "", fmt.Errorf("create container %s: %w", name, err)
+	}
+	c := &Container{pod: p, id: newID(), settled: make(chan struct{}), done: make(chan struct{})}
+	img, err := p.rt.images.Hold(s.Image, c.id)
+	if err != nil {
+		return "", fmt.Errorf("create container %s: image %q: %w", name, s.Image, err)
+	}
+	var back undo
+	defer func() { back.unless(&err) }()
+	back.add(func(context.Context) error { p.rt.images.Release(c.id); return nil })
+
+	want := *s
+	want.ImageID = img.ID.String()
+	c.rec = containerRecord{Spec: &want, Image: imageConfig(&img.Config), State: Created, Created: time.Now()}
+	if err := c.resolve(&img); err != nil {
+		return "", fmt.Errorf("create container %s: %w", name, err)
+	}
+	back.add(func(context.Context) error { return os.RemoveAll(p.rt.layerDir(c.id)) })
+	if err := p.makeLayer(c.id); err != nil {
+		return "", fmt.Errorf("create container %s: writable layer: %w", name, err)
+	}
+	back.add(func(context.Context) error { return p.rt.records.Delete(p.id, record.Container(c.id)) })
+	return c.id, p.enlist(c)
+}
+
+// enlist adds the container to the pod, unless the pod has ended or the name was taken meanwhile.
+func (p *Pod) enlist(c *Container) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mu.rec.State != PodReady {
+		return fmt.Errorf("create container %s: the pod is not ready: %w", c.name(), ErrState)
+	}
+	for _, other := range p.mu.containers {
+		if other.rec.State != removed && other.rec.Spec.Name == c.rec.Spec.Name && other.rec.Spec.Attempt == c.rec.Spec.Attempt {
+			return fmt.Errorf("container %s (attempt %d) is there already as %s: %w", c.name(), c.rec.Spec.Attempt, other.id, ErrExists)
+		}
+	}
+	if err := c.saveLocked(func(*containerRecord) {}); err != nil {
+		return fmt.Errorf("create container %s: %w", c.name(), err)
+	}
+	p.mu.containers[c.id] = c
+	p.rt.mu.Lock()
+	p.rt.mu.containers[c.id] = c
+	p.rt.mu.Unlock()
+	return nil
+}
+
+// admits checks a container against its pod and the machine.
+func (p *Pod) admits(s *spec.Container) error {
+	if st := p.status.Load(); st.State != PodReady {
+		return fmt.Errorf("the pod is not ready: %w", ErrState)
+	}
+	if s.LogPath != "" && p.spec.LogDirectory != "" {
+		if err := logfile.Check(p.spec.LogDirectory, s.LogPath); err != nil {
+			return err
+		}
+	}
+	if s.Privileged && p.spec.UserNS != nil {
+		return fmt.Errorf("a privileged container in a pod with a user namespace: %w", ErrInvalid)
+	}
+	if err := p.admitsPID(s); err != nil {
+		return err
+	}
+	for _, m := range s.Mounts {
+		if _, err := os.Stat(m.Source); err != nil {
+			return fmt.Errorf("mount on %s: %w: source %v", m.Target, ErrInvalid, err)
+		}
+	}
+	return nil
+}
+
+func (p *Pod) admitsPID(s *spec.Container) error {
+	switch s.PID {
+	case spec.PIDPod:
+		if !p.spec.SharedPID {
+			return fmt.Errorf("the container wants the pod's PID namespace, and the sandbox was made without a shared one: %w", ErrInvalid)
+		}
+	case spec.PIDNode:
+		if !p.spec.HostPID {
+			return fmt.Errorf("the container wants the node's PID namespace, and its sandbox doesn't have it: %w", ErrInvalid)
+		}
+	case spec.PIDTarget:
+		p.mu.Lock()
+		target := p.mu.containers[s.PIDTarget]
+		p.mu.Unlock()
+		if target == nil {
+			return fmt.Errorf("target container %q of the PID namespace: %w in this pod", s.PIDTarget, ErrNotFound)
+		}
+	}
+	return nil
+}
+
+// resolve computes the container's process from what was read of its image.
+func (c *Container) resolve(img *image.Image) error {
+	id, err := c.identity(img)
+	if err != nil {
+		return err
+	}
+	process, missing, err := spec.NewProcess(c.pod.spec, c.rec.Spec, c.rec.Image, id, &c.pod.rt.machine)
+	if err != nil {
+		return errors.Join(ErrInvalid, err)
+	}
+	if len(missing) > 0 {
+		c.pod.rt.log.Warn("podlet can't give capabilities that it doesn't have itself", "container", c.name(), "missing", missing)
+	}
+	c.rec.Process = process
+	return nil
+}
+
+func (p *Pod) makeLayer(id string) error {
+	own := owner{}
+	if p.spec.UserNS != nil {
+		root, err := p.mappedRoot()
+		if err != nil {
+			return err
+		}
+		own = root
+	}
+	if err := os.Mkdir(p.rt.layerDir(id), 0o711); err != nil {
+		return err
+	}
+	for _, dir := range []string{p.rt.upperDir(id), p.rt.overlayWork(id)} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	if own == (owner{}) {
+		return nil
+	}
+	return os.Chown(p.rt.upperDir(id), own.uid, own.gid)
+}

@@ -1,0 +1,272 @@
+package pod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"podlet/cgroup"
+	"podlet/pause"
+	"podlet/pod/launch"
+	"podlet/pod/tape"
+)
+
+const (
+	// execOutputMost is how much of each of stdout and stderr ExecSync gives back, in bytes; the rest is discarded (api.proto, ExecSyncResponse).
+	execOutputMost = 16 << 20
+	// execDrain is how long output may still come after the command has ended: a child of it may hold the pipes for ever.
+	execDrain = 100 * time.Millisecond
+)
+
+// ExecResult is what became of a command.
+type ExecResult struct {
+	Stdout, Stderr []byte
+	ExitCode       int
+}
+
+// ExecSync runs a command in a running container and waits for its end. After timeout, if it isn't 0, or when ctx ends, everything
+// the command started is killed, and the error is context.DeadlineExceeded or ctx's.
+func (r *Runtime) ExecSync(ctx context.Context, id string, args []string, timeout time.Duration) (*ExecResult, error) {
+	c, err := r.container(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if len(args) == 0 || args[0] == "" {
+		return nil, fmt.Errorf("exec in container %s: no command: %w", c.name(), ErrInvalid)
+	}
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, timeout,
+			fmt.Errorf("the command did not end within %s and was killed: %w", timeout, context.DeadlineExceeded))
+		defer cancel()
+	}
+	result, err := c.execSync(ctx, args)
+	if err != nil {
+		return nil, fmt.Errorf("exec %q in container %s: %w", args[0], c.name(), err)
+	}
+	return result, nil
+}
+
+func (c *Container) execSync(ctx context.Context, args []string) (*ExecResult, error) {
+	files := fds{}
+	defer files.close()
+	e, err := c.newExec(args, files)
+	if err != nil {
+		return nil, err
+	}
+	defer e.close()
+	stdout, err := capture(files, launch.FDStdout)
+	if err != nil {
+		return nil, err
+	}
+	defer stdout.close()
+	stderr, err := capture(files, launch.FDStderr)
+	if err != nil {
+		return nil, err
+	}
+	defer stderr.close()
+	null, err := os.OpenFile("/dev/null", os.O_RDONLY, 0)
+	if err := files.add(launch.FDStdin, null, err); err != nil {
+		return nil, err
+	}
+	if err := e.clone(ctx, files); err != nil {
+		return nil, err
+	}
+	files.close()
+	go stdout.read()
+	go stderr.read()
+	state, err := e.wait(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if state.Errno != 0 {
+		return nil, e.tape.Error(state.Step, int32(state.Errno))
+	}
+	deadline := time.Now().Add(execDrain)
+	return &ExecResult{Stdout: stdout.until(deadline), Stderr: stderr.until(deadline), ExitCode: exitCode(state)}, nil
+}
+
+func exitCode(s pause.State) int {
+	if s.Status.Signaled() {
+		return 128 + int(s.Status.Signal())
+	}
+	return s.Status.ExitStatus()
+}
+
+// execution is one command in a container.
+type execution struct {
+	c     *Container
+	id    string
+	tape  *tape.Tape
+	group *cgroup.ExecGroup // nil without a v2 tree
+	ended chan pause.State
+	pidfd *os.File
+}
+
+// newExec makes the command's own cgroup and its tape.
+func (c *Container) newExec(args []string, files fds) (*execution, error) {
+	c.pod.mu.Lock()
+	state, member, group := c.rec.State, c.pidfd, c.group
+	var err error
+	if state == Running && member != nil {
+		files[launch.FDMember], err = duplicate(member)
+	}
+	c.pod.mu.Unlock()
+	if state != Running || member == nil {
+		return nil, fmt.Errorf("the container is %s, not running: %w", state, ErrState)
+	}
+	if err != nil {
+		return nil, err
+	}
+	e := &execution{c: c, id: newID(), ended: make(chan pause.State, 1)}
+	cg, err := joinFiles(group, files)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.ownCgroup(group, files); err != nil {
+		return nil, err
+	}
+	e.tape, err = (&launch.Exec{
+		Name: c.name(), Process: c.rec.Process.Exec(args, false), UserNS: c.pod.spec.UserNS != nil, Cgroup: cg, Machine: &c.pod.rt.machine,
+	}).Tape()
+	if err != nil {
+		e.close()
+		return nil, err
+	}
+	return e, nil
+}
+
+// ownCgroup puts the command into a child cgroup, so that all it starts can be ended at once.
+func (e *execution) ownCgroup(group *cgroup.Group, files fds) error {
+	own, err := group.NewExec("exec-" + e.id[:16])
+	if errors.Is(err, cgroup.ErrUnsupported) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	e.group = own
+	files[launch.FDCgroup2].Close()
+	delete(files, launch.FDCgroup2)
+	dir, err := duplicate(own.Dir())
+	return files.add(launch.FDCgroup2, dir, err)
+}
+
+func (e *execution) clone(ctx context.Context, files fds) error {
+	wire, passed, err := files.pack(e.tape)
+	if err != nil {
+		return err
+	}
+	p := e.c.pod
+	id := pauseID(e.id)
+	p.mu.Lock()
+	conn := p.mu.conn
+	if conn != nil {
+		p.mu.execs[id] = e.ended
+	}
+	p.mu.Unlock()
+	if conn == nil {
+		return errNoPause
+	}
+	proc, err := conn.Clone(ctx, pause.Clone{ID: id, Kind: pause.KindExec, Tape: wire, FDs: passed})
+	if err != nil {
+		p.mu.Lock()
+		delete(p.mu.execs, id)
+		p.mu.Unlock()
+		return explainFailure(e.tape, err)
+	}
+	e.pidfd = proc.PIDFD
+	return nil
+}
+
+// wait waits for the command's end; a command whose time is over is killed with all it started.
+func (e *execution) wait(ctx context.Context) (pause.State, error) {
+	select {
+	case s, ok := <-e.ended:
+		if !ok {
+			return s, errNoPause
+		}
+		return s, nil
+	case <-ctx.Done():
+	}
+	e.kill()
+	timer := time.NewTimer(killTime)
+	defer timer.Stop()
+	select {
+	case <-e.ended:
+	case <-timer.C:
+		e.c.pod.rt.log.Warn("an exec's process hangs in the kernel", "container", e.c.name())
+	}
+	return pause.State{}, context.Cause(ctx)
+}
+
+func (e *execution) kill() {
+	pause.Signal(e.pidfd, unix.SIGKILL)
+	if e.group == nil {
+		return
+	}
+	if err := e.group.Kill(); err != nil {
+		e.c.pod.rt.log.Warn("can't kill an exec's cgroup", "container", e.c.name(), "error", err)
+	}
+}
+
+// close removes the command's cgroup. A child that the command left behind keeps it; it goes with the container's.
+func (e *execution) close() {
+	if e.pidfd != nil {
+		e.pidfd.Close()
+	}
+	if e.group == nil {
+		return
+	}
+	gone, cancel := context.WithCancel(context.Background())
+	cancel()
+	e.group.Remove(gone)
+	e.group.Close()
+}
+
+// captured is the beginning of what a command writes to one stream.
+type captured struct {
+	pipe *os.File
+	done chan struct{}
+	data []byte
+}
+
+// capture makes a pipe for the stream.
+func capture(files fds, name string) (*captured, error) {
+	var ends [2]int
+	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("make a pipe: %w", err)
+	}
+	files[name] = os.NewFile(uintptr(ends[1]), name)
+	// Only podlet's end: the command expects to block.
+	unix.SetNonblock(ends[0], true)
+	return &captured{pipe: os.NewFile(uintptr(ends[0]), name), done: make(chan struct{})}, nil
+}
+
+// read takes what comes until the end of the stream or close, keeps the beginning and discards the rest.
+func (o *captured) read() {
+	defer close(o.done)
+	buffer := make([]byte, 32<<10)
+	for {
+		n, err := o.pipe.Read(buffer)
+		if room := execOutputMost - len(o.data); room > 0 {
+			o.data = append(o.data, buffer[:min(n, room)]...)
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// until gives what has come by the end of the stream, or by the deadline.
+func (o *captured) until(deadline time.Time) []byte {
+	o.pipe.SetReadDeadline(deadline)
+	<-o.done
+	return o.data
+}
+
+func (o *captured) close() { o.pipe.Close() }

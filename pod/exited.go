@@ -1,0 +1,97 @@
+package pod
+
+import (
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"podlet/pause"
+)
+
+// exited records the end of the container's process and sees to what it leaves behind.
+func (c *Container) exited(s pause.State) {
+	c.pod.mu.Lock()
+	if c.rec.State == Exited || c.rec.State == removed || c.rec.State == Created {
+		c.pod.mu.Unlock()
+		return
+	}
+	end := c.verdict(s)
+	c.endLocked(end)
+	c.pod.mu.Unlock()
+	c.pod.rt.janitor.clear(c)
+}
+
+// killedWithPod records that the container ended as its pod did, if it ran.
+func (c *Container) killedWithPod(why string) {
+	c.pod.mu.Lock()
+	if c.rec.State != Running && c.rec.State != Starting {
+		c.pod.mu.Unlock()
+		return
+	}
+	c.endLocked(ending{at: time.Now(), code: exitKilled, reason: ReasonError, message: why})
+	c.pod.mu.Unlock()
+	c.pod.rt.janitor.clear(c)
+}
+
+// ending is how a container ended.
+type ending struct {
+	at              time.Time
+	code            int
+	reason, message string
+}
+
+func (c *Container) endLocked(e ending) {
+	c.forceLocked(func(rec *containerRecord) {
+		rec.State, rec.Finished = Exited, e.at
+		rec.ExitCode, rec.Reason, rec.Message = e.code, e.reason, e.message
+	})
+	if c.pidfd != nil {
+		c.pidfd.Close()
+		c.pidfd = nil
+	}
+	close(c.done)
+}
+
+// verdict tells from pause's words and the cgroup's counters why the process ended. The counter is read before the cgroup goes.
+func (c *Container) verdict(s pause.State) ending {
+	if s.Errno != 0 {
+		return ending{s.Exited, exitCannotRun, ReasonCannotRun, c.launchFailure(s)}
+	}
+	e := ending{at: s.Exited, code: s.Status.ExitStatus(), reason: ReasonError}
+	if s.Status.Signaled() {
+		e.code = 128 + int(s.Status.Signal())
+	}
+	if e.code == 0 {
+		e.reason = ReasonCompleted
+	}
+	if !s.Status.Signaled() || s.Status.Signal() != unix.SIGKILL || c.group == nil {
+		return e
+	}
+	kills, err := c.group.OOMKills()
+	if err != nil {
+		c.pod.rt.log.Warn("can't read whether a container was killed for want of memory", "container", c.name(), "error", err)
+		return e
+	}
+	// The counter is cumulative and counts children as well: only a kill since the last look, of a process that ended by SIGKILL, is meant.
+	if kills > c.rec.OOMKills {
+		e.reason = ReasonOOMKilled
+		e.message = fmt.Sprintf("the container's first process was killed for want of memory; the container's limit is %s", memoryLimit(c.rec.Spec.Resources.MemoryLimitBytes))
+	}
+	return e
+}
+
+func memoryLimit(bytes int64) string {
+	if bytes <= 0 {
+		return "none, so it was the pod's or the node's"
+	}
+	return fmt.Sprintf("%d bytes", bytes)
+}
+
+// launchFailure puts a failed launch into words. After a restart of podlet its tape is gone, and with it the words for the step.
+func (c *Container) launchFailure(s pause.State) string {
+	if c.playing == nil {
+		return fmt.Sprintf("its launch was cut short at step %d as podlet ended: %v", s.Step, s.Errno)
+	}
+	return c.playing.Error(s.Step, int32(s.Errno)).Error()
+}

@@ -1,0 +1,40 @@
+package pod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// RemovePod is RemovePodSandbox: it stops the pod if need be and removes it with its containers. One that is not there is success.
+func (r *Runtime) RemovePod(ctx context.Context, id string) error {
+	p, err := r.pod(ctx, id)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := p.remove(ctx); err != nil {
+		return fmt.Errorf("remove pod %s: %w", p.name(), err)
+	}
+	return nil
+}
+
+func (p *Pod) remove(ctx context.Context) error {
+	if err := p.stop(ctx); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	containers := p.containersLocked()
+	p.mu.Unlock()
+	for _, c := range containers {
+		if err := c.remove(ctx); err != nil {
+			return fmt.Errorf("container %s: %w", c.name(), err)
+		}
+	}
+	p.rt.mu.Lock()
+	delete(p.rt.mu.pods, p.id)
+	p.rt.mu.Unlock()
+	return p.rt.janitor.finishPod(p)
+}

@@ -1,0 +1,250 @@
+package pod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"podlet/internal/mount"
+	"podlet/pause"
+	"podlet/pod/launch"
+	"podlet/pod/spec"
+)
+
+// shmSize is the limit of a pod's /dev/shm in bytes, as other runtimes have it.
+const shmSize = 64 << 20
+
+// shmInodes bounds the files in a pod's /dev/shm.
+const shmInodes = 65536
+
+// RunPod is RunPodSandbox: it makes the pod's namespaces and its pause and returns the pod's id. A second call with the same
+// metadata while the first is under way waits for it and has its result.
+func (r *Runtime) RunPod(ctx context.Context, s *spec.Sandbox) (string, error) {
+	key := fmt.Sprintf("pod %q %q %q %d", s.Namespace, s.Name, s.UID, s.Attempt)
+	return r.starts.do(ctx, key, func() (string, error) { return r.runPod(ctx, s) })
+}
+
+func (r *Runtime) runPod(ctx context.Context, s *spec.Sandbox) (_ string, err error) {
+	if other := r.podNamed(s); other != nil {
+		return "", fmt.Errorf("pod %s (uid %s, attempt %d) is there already as %s: %w", other.name(), s.UID, s.Attempt, other.id, ErrExists)
+	}
+	if s.RuntimeHandler != "" {
+		return "", fmt.Errorf("runtime handler %q of pod %s/%s: %w: podlet has the default handler only", s.RuntimeHandler, s.Namespace, s.Name, ErrInvalid)
+	}
+	p := r.newPod(newID(), s)
+	p.mu.rec = podRecord{Spec: s, State: PodCreating, Created: time.Now()}
+	close(p.recovered)
+
+	var back undo
+	defer func() { back.unless(&err) }()
+	back.add(func(context.Context) error { return r.records.DeletePod(p.id) })
+	p.mu.Lock()
+	err = p.saveLocked(func(*podRecord) {})
+	p.mu.Unlock()
+	if err != nil {
+		return "", err
+	}
+	back.add(p.tearDown)
+	if err := p.startPause(ctx); err != nil {
+		return "", fmt.Errorf("run pod %s: %w", p.name(), err)
+	}
+	p.mu.Lock()
+	err = p.saveLocked(func(rec *podRecord) { rec.State = PodReady })
+	p.mu.Unlock()
+	if err != nil {
+		return "", err
+	}
+	r.mu.Lock()
+	r.mu.pods[p.id] = p
+	r.mu.Unlock()
+	p.keep()
+	return p.id, nil
+}
+
+func (r *Runtime) newPod(id string, s *spec.Sandbox) *Pod {
+	p := &Pod{rt: r, id: id, spec: s, recovered: make(chan struct{})}
+	p.mu.containers = map[string]*Container{}
+	p.mu.execs = map[pause.ID]chan pause.State{}
+	return p
+}
+
+func (r *Runtime) podNamed(s *spec.Sandbox) *Pod {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, p := range r.mu.pods {
+		if p.spec.Name == s.Name && p.spec.Namespace == s.Namespace && p.spec.UID == s.UID && p.spec.Attempt == s.Attempt {
+			return p
+		}
+	}
+	return nil
+}
+
+// startPause brings the pod's pause up, connects to it and pins its network namespace.
+func (p *Pod) startPause(ctx context.Context) error {
+	n, err := p.rt.getNursery(ctx)
+	if err != nil {
+		return err
+	}
+	files := fds{}
+	defer files.close()
+	if err := p.podFiles(ctx, n, files); err != nil {
+		return err
+	}
+	t, err := launch.Pod(p.spec)
+	if err != nil {
+		return err
+	}
+	wire, passed, err := files.pack(t)
+	if err != nil {
+		return err
+	}
+	listen, err := pause.Listen(p.rt.socket(p.id))
+	if err != nil {
+		return err
+	}
+	proc, err := n.Clone(ctx, pause.Clone{
+		ID: pauseID(p.id), Kind: pause.KindPause, Flags: launch.PodFlags(p.spec), Tape: wire, FDs: passed, Listen: listen, Name: p.id[:31],
+	})
+	// pause's copy is the last one from here on: if it dies, connecting fails at once.
+	listen.Close()
+	if err != nil {
+		return explainFailure(t, err)
+	}
+	p.mu.Lock()
+	p.mu.pidfd = proc.PIDFD
+	p.mu.Unlock()
+	conn, err := p.dial(ctx)
+	if err != nil {
+		if status, statusErr := proc.Status(); statusErr == nil && status.Errno != 0 {
+			return t.Error(status.Step, int32(status.Errno))
+		}
+		return err
+	}
+	p.mu.Lock()
+	p.mu.conn = conn
+	p.mu.Unlock()
+	if err := p.pinNetwork(); err != nil {
+		return err
+	}
+	if p.spec.SharedPID {
+		return p.startInit(ctx)
+	}
+	return nil
+}
+
+// podFiles opens what the pod's tape wants: its tmpfs with the files of /etc, /dev/shm and the namespaces of a userns pod.
+func (p *Pod) podFiles(ctx context.Context, n *pause.Nursery, files fds) error {
+	var root owner
+	if p.spec.UserNS != nil {
+		own, err := p.userNamespace(ctx, n, files)
+		if err != nil {
+			return err
+		}
+		root = own
+	}
+	content, err := p.etcFiles()
+	if err != nil {
+		return err
+	}
+	var names []string
+	for name := range content {
+		names = append(names, name)
+	}
+	tmpfs, err := mount.Tmpfs(mount.TmpfsConfig{Size: 4 << 20, Inodes: 128, Mode: 0o755, NoSuid: true, NoDev: true, NoExec: true})
+	if err := files.add(launch.FDPodRoot, tmpfs, err); err != nil {
+		return err
+	}
+	if err := fill(tmpfs, launch.PodDirs, names, content, root); err != nil {
+		return err
+	}
+	if p.spec.HostIPC {
+		return nil
+	}
+	shm, err := mount.Tmpfs(mount.TmpfsConfig{
+		Size: shmSize, Inodes: shmInodes, Mode: 0o1777, UID: root.uid, GID: root.gid, NoSuid: true, NoDev: true, NoExec: true,
+	})
+	return files.add(launch.FDPodShm, shm, err)
+}
+
+// startInit starts the PID 1 of a shared PID namespace. It lives as long as pause holds the gate's other end, which is as long as pause lives.
+func (p *Pod) startInit(ctx context.Context) error {
+	t, err := launch.Init(p.spec)
+	if err != nil {
+		return err
+	}
+	files := fds{}
+	defer files.close()
+	if p.spec.UserNS != nil {
+		userns, err := p.openNamespace("user")
+		if err := files.add(launch.FDUserNS, userns, err); err != nil {
+			return err
+		}
+	}
+	wire, passed, err := files.pack(t)
+	if err != nil {
+		return err
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer read.Close()
+	defer write.Close()
+	// pause keeps the write end as the process's input: it closes when pause does.
+	proc, err := p.conn().Clone(ctx, pause.Clone{
+		ID: initID(p.id), Kind: pause.KindInit, Tape: wire, FDs: passed, Gate: read, Stdin: write, Name: p.id[:31],
+	})
+	if err != nil {
+		return explainFailure(t, err)
+	}
+	p.mu.Lock()
+	p.mu.init = proc.PIDFD
+	p.mu.Unlock()
+	return nil
+}
+
+// initID is pause's name for the PID 1 of the pod's shared PID namespace: the pod's own id.
+func initID(podID string) pause.ID { return pauseID(podID) }
+
+func (p *Pod) conn() *pause.Conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.mu.conn
+}
+
+func (p *Pod) pinNetwork() error {
+	if !p.spec.OwnNetwork() {
+		return nil
+	}
+	ns, err := p.openNamespace("net")
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	return p.rt.netns.Pin(p.id, ns)
+}
+
+// tearDown ends the pod's pause and takes back what belongs to the pod alone, and nothing of its containers. It is idempotent and asks pause nothing.
+func (p *Pod) tearDown(ctx context.Context) error {
+	p.mu.Lock()
+	pidfd, conn, init := p.mu.pidfd, p.mu.conn, p.mu.init
+	p.mu.pidfd, p.mu.conn, p.mu.init = nil, nil, nil
+	p.mu.Unlock()
+	var errs []error
+	if pidfd != nil {
+		if err := end(ctx, pidfd); err != nil {
+			errs = append(errs, fmt.Errorf("end pause of pod %s: %w", p.name(), err))
+		}
+		pidfd.Close()
+	}
+	if conn != nil {
+		conn.Close()
+	}
+	if init != nil {
+		init.Close()
+	}
+	errs = append(errs, p.rt.netns.Unpin(p.id), remove(p.rt.socket(p.id)))
+	return errors.Join(errs...)
+}

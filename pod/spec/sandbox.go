@@ -1,0 +1,45 @@
+package spec
+
+import (
+	"podlet/cgroup"
+	"podlet/internal/mount"
+)
+
+// Sandbox is a pod as the CRI asks for it (PodSandboxConfig), checked.
+type Sandbox struct {
+	Name, Namespace, UID string
+	Attempt              uint32
+	Labels, Annotations  map[string]string
+	RuntimeHandler       string
+
+	// Hostname is the UTS name; empty: the node's. At most 64 bytes.
+	Hostname string
+	// LogDirectory is absolute; empty: containers of the pod have no log.
+	LogDirectory string
+	DNS          DNS
+	CgroupParent string
+
+	// HostNetwork, HostIPC and HostPID share the node's namespace. HostNetwork shares the UTS namespace too: such a pod has the node's name.
+	HostNetwork, HostIPC, HostPID bool
+	// SharedPID gives the containers one PID namespace (NamespaceMode POD), whose PID 1 is podlet's.
+	SharedPID bool
+	// UserNS maps the pod's ids (KEP-127); nil: none.
+	UserNS *IDMap
+
+	Privileged bool
+	// Overhead and Resources are what the kubelet says the pod costs; they are informational in CRI v1.
+	Overhead, Resources *cgroup.Resources
+}
+
+// DNS is DNSConfig: all empty means the node's own resolv.conf.
+type DNS struct {
+	Servers, Searches, Options []string
+}
+
+// IDMap is a pod's user namespace: which host ids its ids are.
+type IDMap struct {
+	UIDs, GIDs []mount.IDMapping
+}
+
+// OwnNetwork says that the pod has a network namespace of its own.
+func (s *Sandbox) OwnNetwork() bool { return !s.HostNetwork }

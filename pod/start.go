@@ -1,0 +1,298 @@
+package pod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"podlet/cgroup"
+	"podlet/internal/logfile"
+	"podlet/pause"
+	"podlet/pod/launch"
+	"podlet/pod/tape"
+)
+
+// StartContainer starts a created container and returns when its program runs. A launch that fails leaves the container exited,
+// with the step that failed as its message.
+func (r *Runtime) StartContainer(ctx context.Context, id string) error {
+	c, err := r.container(ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := c.begin(); err != nil {
+		return fmt.Errorf("start container %s: %w", c.name(), err)
+	}
+	err = c.start(ctx)
+	close(c.settled)
+	if err != nil {
+		return fmt.Errorf("start container %s: %w", c.name(), err)
+	}
+	return nil
+}
+
+// begin records the intent.
+func (c *Container) begin() error {
+	c.pod.mu.Lock()
+	defer c.pod.mu.Unlock()
+	if c.pod.mu.rec.State != PodReady {
+		return fmt.Errorf("its pod is not ready: %w", ErrState)
+	}
+	if c.rec.State != Created {
+		return fmt.Errorf("it is %s, not created: %w", c.rec.State, ErrState)
+	}
+	parent, err := cgroup.ParsePath(c.pod.spec.CgroupParent)
+	if err != nil {
+		return err
+	}
+	path, err := parent.Child(c.id)
+	if err != nil {
+		return err
+	}
+	return c.saveLocked(func(rec *containerRecord) { rec.State, rec.Cgroup = Starting, path.String() })
+}
+
+func (c *Container) start(ctx context.Context) error {
+	files := fds{}
+	err := c.launch(ctx, files)
+	files.close()
+	c.pod.mu.Lock()
+	c.playing = nil
+	c.pod.mu.Unlock()
+	if err != nil {
+		c.cannotRun(err)
+	}
+	return err
+}
+
+// cannotRun records a failed start, if the end of the process hasn't been recorded already.
+func (c *Container) cannotRun(cause error) {
+	c.pod.mu.Lock()
+	if c.rec.State != Starting && c.rec.State != Running {
+		c.pod.mu.Unlock()
+		return
+	}
+	c.endLocked(ending{at: time.Now(), code: exitCannotRun, reason: ReasonCannotRun, message: cause.Error()})
+	c.pod.mu.Unlock()
+	c.pod.rt.janitor.clear(c)
+}
+
+// launch makes what the tape needs, has pause play it, and opens the gate once the record says that the container runs.
+func (c *Container) launch(ctx context.Context, files fds) error {
+	cg, err := c.makeCgroup(ctx, files)
+	if err != nil {
+		return err
+	}
+	volumes, err := c.rootFiles(ctx, files)
+	if err != nil {
+		return err
+	}
+	t, err := launch.NewContainer(c.pod.spec, c.rec.Spec, c.rec.Process, &c.pod.rt.machine, cg, volumes).Tape()
+	if err != nil {
+		return err
+	}
+	streams, err := c.openStdio(ctx, files)
+	if err != nil {
+		return err
+	}
+	defer streams.close()
+	c.pod.mu.Lock()
+	c.playing = t
+	c.pod.mu.Unlock()
+	gate, err := newGate(files)
+	if err != nil {
+		return err
+	}
+	defer gate.Close()
+	wire, passed, err := files.pack(t)
+	if err != nil {
+		return err
+	}
+	proc, err := c.pod.conn().Clone(ctx, pause.Clone{
+		ID: pauseID(c.id), Kind: pause.KindExec, Tape: wire, FDs: passed,
+		Stdout: streams.stdout, Stderr: streams.stderr, Stdin: streams.stdin, Log: streams.log,
+		TTY: c.rec.Spec.TTY, StdinOnce: c.rec.Spec.StdinOnce,
+	})
+	if err != nil {
+		return explainFailure(t, err)
+	}
+	if err := c.runs(proc); err != nil {
+		return err
+	}
+	// The child has its copies; podlet's would keep the gate's other end and the pipes open.
+	files.close()
+	return c.openGate(ctx, t, gate, proc)
+}
+
+// runs records that the container runs. If the pod was stopped meanwhile, it doesn't.
+func (c *Container) runs(proc *pause.Process) error {
+	c.pod.mu.Lock()
+	defer c.pod.mu.Unlock()
+	if c.rec.State != Starting {
+		proc.PIDFD.Close()
+		return fmt.Errorf("%s: %w", c.rec.Message, ErrState)
+	}
+	c.pidfd = proc.PIDFD
+	return c.saveLocked(func(rec *containerRecord) { rec.State, rec.Started = Running, time.Now() })
+}
+
+// openGate lets the process go on and waits until its program runs: execve closes the gate, and so does the process's end.
+func (c *Container) openGate(ctx context.Context, t *tape.Tape, gate *os.File, proc *pause.Process) error {
+	stop := context.AfterFunc(ctx, func() { gate.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if _, err := gate.Write([]byte{1}); err != nil && !errors.Is(err, unix.EPIPE) {
+		return fmt.Errorf("open the gate: %w", err)
+	}
+	_, err := gate.Read(make([]byte, 1))
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, unix.ECONNRESET) {
+		if ctx.Err() != nil {
+			c.killGroup()
+			return fmt.Errorf("wait for execve of %s: %w", c.rec.Process.Args[0], ctx.Err())
+		}
+		return fmt.Errorf("wait for execve: %w", err)
+	}
+	status, err := proc.Status()
+	if err != nil {
+		return err
+	}
+	if status.Errno != 0 {
+		return t.Error(status.Step, int32(status.Errno))
+	}
+	return nil
+}
+
+// newGate makes the socket pair at whose one end the process waits; the other end is podlet's.
+func newGate(files fds) (*os.File, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("make the gate: %w", err)
+	}
+	files[launch.FDGate] = os.NewFile(uintptr(pair[1]), "gate")
+	if err := unix.SetNonblock(pair[0], true); err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(pair[0]), "gate of podlet"), nil
+}
+
+// makeCgroup makes the container's cgroup with its limits, and opens what a process needs to get into it.
+func (c *Container) makeCgroup(ctx context.Context, files fds) (launch.Cgroup, error) {
+	path, err := cgroup.ParsePath(c.rec.Cgroup)
+	if err != nil {
+		return launch.Cgroup{}, err
+	}
+	limits := c.rec.Spec.Resources
+	if limits.Devices, err = c.deviceRules(); err != nil {
+		return launch.Cgroup{}, err
+	}
+	group, err := c.pod.rt.cgroups.Create(ctx, path, &limits)
+	if err != nil {
+		return launch.Cgroup{}, err
+	}
+	c.pod.mu.Lock()
+	c.group = group
+	c.rec.Made = group.Made()
+	c.pod.mu.Unlock()
+	return joinFiles(group, files)
+}
+
+// joinFiles opens what a process needs to get into group. The directory's fd stays the group's: a copy goes into files.
+func joinFiles(group *cgroup.Group, files fds) (launch.Cgroup, error) {
+	joins, err := group.JoinFiles()
+	if err != nil {
+		return launch.Cgroup{}, err
+	}
+	var cg launch.Cgroup
+	for _, j := range joins {
+		files[launch.FDJoin(j.Controllers)] = j.File
+		if j.Last {
+			cg.Last = j.Controllers
+		} else {
+			cg.Joins = append(cg.Joins, j.Controllers)
+		}
+	}
+	if dir := group.V2Dir(); dir != nil {
+		cg.Unified = true
+		copied, err := duplicate(dir)
+		return cg, files.add(launch.FDCgroup2, copied, err)
+	}
+	return cg, nil
+}
+
+func duplicate(f *os.File) (*os.File, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, fmt.Errorf("duplicate the fd of %s: %w", f.Name(), err)
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
+}
+
+// stdio are pause's ends of a container's standard streams.
+type stdio struct {
+	stdin, stdout, stderr, log *os.File
+}
+
+func (s *stdio) close() {
+	for _, f := range []*os.File{s.stdin, s.stdout, s.stderr, s.log} {
+		if f != nil {
+			f.Close()
+		}
+	}
+}
+
+// openStdio makes the container's streams and opens its log; the process's ends go into files.
+func (c *Container) openStdio(ctx context.Context, files fds) (_ *stdio, err error) {
+	s := &stdio{}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if c.logPath() != "" {
+		s.log, err = logfile.OpenContext(ctx, c.pod.spec.LogDirectory, c.rec.Spec.LogPath)
+		if err != nil {
+			return nil, err
+		}
+	}
+	if c.rec.Spec.TTY {
+		s.stdout, err = c.openTerminal(files)
+		return s, err
+	}
+	uid, gid := c.hostIdentity()
+	for name, end := range map[string]**os.File{launch.FDStdout: &s.stdout, launch.FDStderr: &s.stderr} {
+		read, write, err := pipe(uid, gid)
+		if err != nil {
+			return nil, err
+		}
+		*end, files[name] = read, write
+	}
+	if !c.rec.Spec.Stdin {
+		null, err := os.OpenFile("/dev/null", os.O_RDONLY, 0)
+		return s, files.add(launch.FDStdin, null, err)
+	}
+	read, write, err := pipe(uid, gid)
+	if err != nil {
+		return nil, err
+	}
+	s.stdin, files[launch.FDStdin] = write, read
+	return s, nil
+}
+
+// pipe makes a pipe that belongs to the process's user, who may want to open /proc/self/fd/1 again. Both ends block, as
+// programs expect it of their standard streams.
+func pipe(uid, gid int) (read, write *os.File, err error) {
+	var ends [2]int
+	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
+		return nil, nil, fmt.Errorf("make a pipe: %w", err)
+	}
+	read, write = os.NewFile(uintptr(ends[0]), "pipe"), os.NewFile(uintptr(ends[1]), "pipe")
+	if err := unix.Fchown(ends[0], uid, gid); err != nil {
+		read.Close()
+		write.Close()
+		return nil, nil, fmt.Errorf("give a pipe to the user %d: %w", uid, err)
+	}
+	return read, write, nil
+}

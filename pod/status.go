@@ -1,0 +1,68 @@
+package pod
+
+import (
+	"time"
+
+	"podlet/pod/spec"
+)
+
+// PodState is the state of a sandbox; the package documentation draws how it changes.
+type PodState string
+
+const (
+	PodCreating PodState = "creating"
+	PodReady    PodState = "ready"
+	PodNotReady PodState = "notready"
+)
+
+// ContainerState is the state of a container; the package documentation draws how it changes.
+type ContainerState string
+
+const (
+	Created  ContainerState = "created"
+	Starting ContainerState = "starting"
+	Running  ContainerState = "running"
+	Exited   ContainerState = "exited"
+	removed  ContainerState = "removed"
+)
+
+// The reasons that the kubelet knows.
+const (
+	ReasonCompleted  = "Completed"
+	ReasonError      = "Error"
+	ReasonOOMKilled  = "OOMKilled"
+	ReasonCannotRun  = "ContainerCannotRun"
+	ReasonRebooted   = "NodeRebooted"
+	ReasonUnknown    = "Unknown"
+	exitCannotRun    = 128
+	exitKilled       = 137
+	exitNodeRebooted = 255
+)
+
+// PodStatus is a pod at one moment. Its Spec is shared and must not be changed.
+type PodStatus struct {
+	ID      string
+	Spec    *spec.Sandbox
+	State   PodState
+	Created time.Time
+}
+
+// ContainerStatus is a container at one moment. What it points to is shared and must not be changed.
+type ContainerStatus struct {
+	ID, PodID string
+	Spec      *spec.Container
+	// Process is how it runs or is going to run.
+	Process *spec.Process
+	State   ContainerState
+	// Recovering: podlet has just started and the pod's pause has not said yet what became of the container.
+	Recovering bool
+	// Started and Finished are zero as long as they haven't happened.
+	Created, Started, Finished time.Time
+	ExitCode                   int
+	// Reason and Message are set once it is exited.
+	Reason, Message string
+	// LogPath is the absolute path of the log, or empty.
+	LogPath string
+	// StopSignal is the signal that asks it to end.
+	StopSignal int
+}
