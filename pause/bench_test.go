@@ -87,12 +87,11 @@ func BenchmarkMemory(b *testing.B) {
 	leakChecked(b)
 	n, _ := startNursery(b)
 	const count = 60
+	var pauses []*testPause
+	for range count {
+		pauses = append(pauses, startPause(b, n))
+	}
 	for b.Loop() {
-		var pauses []*testPause
-		for range count {
-			p := startPause(b, n)
-			pauses = append(pauses, p)
-		}
 		before := memory()
 		var all []*Conn
 		for _, p := range pauses {

@@ -16,7 +16,7 @@ type Clone struct {
 	// Flags are CLONE_NEW* of clone(2). CLONE_INTO_CGROUP goes with Cgroup by itself; any other is EINVAL.
 	Flags uint64
 	// Tape is the encoded tape, FDs its own fds in order. The child has these very open files: one that its app gets as stdin,
-	// stdout or stderr should be in blocking mode, which the ends of os.Pipe are not.
+	// stdout or stderr must be in blocking mode, which os.Pipe and, for terminals and fifos, os.OpenFile don't give.
 	Tape []byte
 	FDs  []*os.File
 

@@ -14,6 +14,9 @@ import (
 //
 // Only a connection made after that listen(2) tells. A pause that has just been cloned has Process.PIDFD.
 func (c *Conn) Peer(ctx context.Context) (*os.File, error) {
+	if err := c.Err(); err != nil {
+		return nil, fmt.Errorf("pause: pidfd of the peer: %w", err)
+	}
 	f, err := c.peerPidfd()
 	if errors.Is(err, unix.ENOPROTOOPT) { // before Linux 6.5
 		f, err = c.peerByNumber(ctx)

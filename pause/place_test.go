@@ -92,8 +92,10 @@ func TestTerminal(t *testing.T) {
 	must(t, unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0))
 	number, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
 	must(t, err)
-	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
+	// os.OpenFile would make it non-blocking, for the shell too.
+	slaveFD, err := unix.Open(fmt.Sprintf("/dev/pts/%d", number), unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	must(t, err)
+	slave := os.NewFile(uintptr(slaveFD), "slave")
 	defer slave.Close()
 	var a assembler
 	a.step(unix.SYS_SETSID)

@@ -163,13 +163,8 @@ func (c *Container) openHostIPC(files fds) error {
 	if !c.pod.spec.HostIPC {
 		return nil
 	}
-	for name, path := range map[string]string{launch.FDHostShm: "/dev/shm", launch.FDHostMQ: "/dev/mqueue"} {
-		m, _, err := mount.Bind(path, mount.BindOptions{Recursive: true, NoSuid: true, NoDev: true, NoExec: true})
-		if err := files.add(name, m, err); err != nil {
-			return err
-		}
-	}
-	return nil
+	m, _, err := mount.Bind("/dev/shm", mount.BindOptions{Recursive: true, NoSuid: true, NoDev: true, NoExec: true})
+	return files.add(launch.FDHostShm, m, err)
 }
 
 // openPIDNamespace gives the pidfd of the process whose PID namespace the container joins.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"podlet/internal/mount"
@@ -186,7 +185,7 @@ func (p *Pod) startInit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	read, write, err := os.Pipe()
+	read, write, err := pipe(-1, -1)
 	if err != nil {
 		return err
 	}

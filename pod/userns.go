@@ -28,7 +28,7 @@ func (p *Pod) userNamespace(ctx context.Context, n *pause.Nursery, files fds) (o
 	if err != nil {
 		return owner{}, err
 	}
-	read, write, err := os.Pipe()
+	read, write, err := pipe(-1, -1)
 	if err != nil {
 		return owner{}, err
 	}

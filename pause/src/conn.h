@@ -6,6 +6,7 @@
 #include "message.h"
 
 #define MAX_PACKET_FDS 253u	/* the kernel's SCM_MAX_FD */
+#define CONN_FDS (MAX_INBOX_FDS + MAX_PACKET_FDS)
 
 /*
  * fds holds what came and has no owner yet: first `staged` fds that wait for the next CLONE, then those of the
@@ -16,7 +17,7 @@ struct conn {
 	u32 generation;		/* counts the connections; an answer goes only to the one that asked */
 	u32 nfds;
 	u32 staged;
-	int fds[MAX_INBOX_FDS + MAX_PACKET_FDS];
+	int *fds;		/* CONN_FDS of them */
 };
 
 /* conn_open adopts fd, which must be non-blocking or used with MSG_DONTWAIT only, in place of an older connection. */

@@ -55,8 +55,8 @@ static int load_tape(struct server *s, struct launch *l)
 		error = tape_validate(&l->tape, l->base, l->size, l->layout.count);
 	for (u32 i = 0; error == 0 && i < l->tape.header->nsteps; i++)
 		l->forks |= l->tape.steps[i].flags & TAPE_STEP_FORK;
-	/* The nursery can't play on as somebody else, and a role is taken up by pause's own child. */
-	if (error == 0 && l->forks && l->m->kind != CLONE_EXEC && l->m->kind != CLONE_RUN)
+	/* The nursery can't play on as somebody else, and of a pod's pause there is one. */
+	if (error == 0 && l->forks && (l->m->kind == CLONE_SELF || l->m->kind == CLONE_PAUSE))
 		error = -EINVAL;
 	return error;
 }
@@ -110,8 +110,8 @@ static void __attribute__((noreturn)) become_pause(struct server *s, struct laun
 
 static void __attribute__((noreturn)) child(struct server *s, struct launch *l, struct tape_status *status)
 {
-	static int keep[MAX_INBOX_FDS];
 	const struct msg_clone *m = l->m;
+	int *keep = s->keep;
 	const int *fds = &s->conn.fds[l->layout.first];
 	u64 none = 0;
 	u32 n = role_fds(s, l, keep);

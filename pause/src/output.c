@@ -148,7 +148,8 @@ static void drop(struct process *p, const u8 *text, u64 n)
 /* Reads output whose log hasn't begun, or that isn't logged at all. */
 static long read_outside(struct server *s, struct process *p, u32 stream)
 {
-	long n = sys_read(p->output[stream], scratch, READ_MOST);
+	/* Of what is to be logged only a little, once: scratch stays allocated. */
+	long n = sys_read(p->output[stream], scratch, p->log < 0 ? READ_MOST : READ_LEAST);
 	u64 most;
 	u8 *room;
 

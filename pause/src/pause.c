@@ -91,6 +91,8 @@ void nursery_main(int fd)
 
 void pause_main(struct server *s, int listen, const int *cgroups, u32 ncgroups, const char *name, struct tape_status *status)
 {
+	struct tape_status *nursery_status = s->status;
+	u64 nursery_size = s->table.limit * sizeof(*s->status);
 	int error;
 
 	title_set("podlet-pause", name);
@@ -108,5 +110,6 @@ void pause_main(struct server *s, int listen, const int *cgroups, u32 ncgroups, 
 		sys_exit(LAUNCH_FAILED);
 	}
 	status->done = 1;
+	sys_munmap(nursery_status, nursery_size);
 	server_run(s);
 }

@@ -89,6 +89,9 @@ int tape_play(struct tape *t, const int *fds, struct tape_status *slot)
 		if (sys_failed(result)) {
 			if (!ignores(s, -result))
 				return fail(status, i, (int)-result);
+			/* Not what an earlier step left there: that fd is closed, and its number may be another file's. */
+			if (s->dst != TAPE_NO_REGISTER)
+				registers[s->dst] = NO_FD;
 			if ((s->flags & TAPE_STEP_TRY) && (tried_error == 0 || tried_error == ENOENT)) {
 				tried = i;
 				tried_error = (int)-result;

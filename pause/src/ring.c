@@ -109,6 +109,7 @@ void ring_recover(struct ring *r)
 {
 	const struct commit *c = &r->commits[r->current];
 
+	r->asleep = 0;
 	/* Before the first commit all of it is zeroes, and so is the file it would be copied to. */
 	r->files[c->slot] = c->file;
 }

@@ -18,7 +18,7 @@
 #include "sys.h"
 
 #define RING_SIZE	(1u << 20)	/* bytes; what containers may write while their writer hangs on a disk */
-#define RING_KEEP	(128u << 10)	/* bytes of data that stay allocated when the ring was full and is empty again */
+#define RING_KEEP	(32u << 10)	/* bytes of data that stay allocated when the ring was full and is empty again */
 /* For the control records: two of a process's may be on their way (its file and its end, or a change of file), and a third of the slot's last process. */
 #define RING_RESERVE	(PROTO_MAX_PROCESSES * 4u * (u32)sizeof(struct record))
 #define RING_NEVER	(~0ul)

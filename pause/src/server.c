@@ -47,6 +47,7 @@ int server_open(struct server *s, enum role role)
 	u64 child = 1ul << (SIGCHLD - 1);
 
 	s->role = role;
+	s->conn.fds = s->inbox;
 	s->started = sys_clock(CLOCK_REALTIME);
 	s->table.limit = role == ROLE_NURSERY ? MAX_PROCESSES : PROTO_MAX_PROCESSES;
 	s->conn.fd = s->listen = s->log.event = NO_FD;

@@ -42,6 +42,9 @@ struct server {
 	} log;
 	struct conn conn;
 	struct table table;
+	/* Last, and apart from the rest: a pause that is idle has not touched them. */
+	int inbox[CONN_FDS];	/* conn.fds */
+	int keep[MAX_INBOX_FDS]; /* launch.c: the fds that a child leaves open */
 } __attribute__((aligned(ARCH_PAGE)));
 
 /* server.c */

@@ -21,7 +21,7 @@ type Container struct {
 	Masked, ReadOnly []string
 	ReadOnlyRoot     bool
 
-	// UserNS: the pod has a user namespace. HostIPC: shm and mqueue are the host's and come by fd.
+	// UserNS: the pod has a user namespace. HostIPC: shm is the host's and comes by fd.
 	UserNS, HostIPC bool
 	PID             spec.PIDMode
 	Cgroup          Cgroup
@@ -97,9 +97,6 @@ func (b *builder) intermediate() {
 	for _, a := range b.c.Attachments {
 		b.cloneOwn(a)
 	}
-	if b.c.UserNS {
-		join(b.Builder, b.FD(FDUserNS), unix.CLONE_NEWUSER, "join the pod's user namespace")
-	}
 	flags := uint64(unix.CLONE_NEWNS | unix.CLONE_PARENT)
 	switch b.c.PID {
 	case spec.PIDContainer:
@@ -108,6 +105,9 @@ func (b *builder) intermediate() {
 		join(b.Builder, b.FD(FDPIDNS), unix.CLONE_NEWPID, "join the pod's PID namespace")
 	case spec.PIDTarget:
 		join(b.Builder, b.FD(FDPIDNS), unix.CLONE_NEWPID, "join the target's PID namespace")
+	}
+	if b.c.UserNS {
+		join(b.Builder, b.FD(FDUserNS), unix.CLONE_NEWUSER, "join the pod's user namespace")
 	}
 	fork(b.Builder, flags, b.c.Cgroup.Unified, "clone the app")
 }
@@ -148,7 +148,7 @@ func fork(b *tape.Builder, flags uint64, unified bool, why string) {
 // cloneOwn clones the mount of the pod that a stands for, if it is one.
 func (b *builder) cloneOwn(a spec.Attachment) {
 	from, ok := podPaths[a.Source]
-	if !ok || (b.c.HostIPC && (a.Source == spec.SourceShm || a.Source == spec.SourceMqueue)) {
+	if !ok || (b.c.HostIPC && a.Source == spec.SourceShm) {
 		return
 	}
 	m := b.OpenTree(tape.Cwd, from, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC, "clone the pod's "+string(a.Source))
@@ -189,10 +189,10 @@ func (b *builder) app() {
 		b.readOnly(b.root, "make the root filesystem read-only")
 	}
 	enter(b.Builder, b.root)
-	b.Close(b.root, "")
 	final(b.Builder, b.c.Process, b.c.Machine, b.terminal, func() {
 		gate := b.FD(FDGate)
-		b.Read1(gate, "wait for podlet's record")
+		b.Read1(gate, "wait for podlet's record").Positive()
+		b.Close(gate, "")
 	})
 }
 
@@ -228,8 +228,6 @@ func (b *builder) source(a spec.Attachment) tape.Fd {
 		return b.FD(FDDevPTS)
 	case spec.SourceShm:
 		return b.FD(FDHostShm)
-	case spec.SourceMqueue:
-		return b.FD(FDHostMQ)
 	case spec.SourceCgroupRoot:
 		return b.FD(FDCgroups)
 	default:

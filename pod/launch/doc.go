@@ -23,7 +23,8 @@
 //  1. dumpable 0, so that what is inherited from here to execve can be looked at by nobody.
 //  2. cgroup v1 joins; oom_score_adj through pause's own /proc.
 //  3. Clones of the pod's mounts, while their mount namespace is still the caller's own.
-//  4. setns USER, then PID: the PID namespace of a userns pod belongs to that user namespace, so the right to join it comes from there.
+//  4. setns PID, then USER: who has entered the pod's user namespace may no longer look at the non-dumpable process that the PID
+//     namespace is joined by.
 //  5. clone3 into the container's cgroup, with a PID and MNT namespace owned by the user namespace just entered. The uid is still the
 //     host's root here, which is what the permission check on cgroup.procs looks at. CLONE_PARENT makes the app pause's child.
 //

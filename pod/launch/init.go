@@ -22,7 +22,6 @@ func Init(s *spec.Sandbox) (*tape.Tape, error) {
 	root := b.OpenTree(tape.Cwd, pathMaskDir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC, "clone the empty directory")
 	b.MoveMount(root, "", tape.Cwd, pathContainer, unix.MOVE_MOUNT_F_EMPTY_PATH, "mount it")
 	enter(b, root)
-	b.Close(root, "")
 	return b.Finish()
 }
 

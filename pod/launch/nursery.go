@@ -19,8 +19,7 @@ func Nursery() (*tape.Tape, error) {
 	b.Close(maskDir, "")
 	b.MoveMount(maskFile, "", tape.Cwd, pathMaskFile, unix.MOVE_MOUNT_F_EMPTY_PATH, "mount the null device")
 	b.Close(maskFile, "")
-	b.MountSetattr(root, "", unix.AT_EMPTY_PATH, tape.MountAttr{Set: unix.MOUNT_ATTR_RDONLY}, "make the nursery's root read-only")
-	b.Close(root, "")
+	b.MountSetattr(tape.Cwd, "/", 0, tape.MountAttr{Set: unix.MOUNT_ATTR_RDONLY}, "make the nursery's root read-only")
 	processState(b)
 	return b.Finish()
 }
@@ -40,10 +39,11 @@ func processState(b *tape.Builder) {
 	b.Prctl(unix.PR_SET_THP_DISABLE, 0, 0, 0, 0, "transparent huge pages as the node has them")
 }
 
-// enter makes the mount behind fd, which is mounted somewhere in this mount namespace, the root of it, and drops the old one.
+// enter makes the mount behind root, which is mounted somewhere in this mount namespace, the root of it, closes root and drops the old one.
 // The old root is stacked below the new one's "." (pivot_root(2), "pivot_root(".", ".")"), so no directory is needed for it.
 func enter(b *tape.Builder, root tape.Fd) {
 	b.Fchdir(root, "go to the new root")
+	b.Close(root, "")
 	b.PivotRoot(".", ".", "make it the root")
 	b.Umount2(".", unix.MNT_DETACH, "drop the old root")
 	b.Chdir("/", "go to /")

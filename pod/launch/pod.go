@@ -63,8 +63,9 @@ func Pod(s *spec.Sandbox) (*tape.Tape, error) {
 		shm := b.FD(FDPodShm)
 		b.MoveMount(shm, "", tape.Cwd, podPaths[spec.SourceShm], unix.MOVE_MOUNT_F_EMPTY_PATH, "mount the pod's /dev/shm")
 		b.Close(shm, "")
-		attachNew(b, "mqueue", podPaths[spec.SourceMqueue])
 	}
+	// Of the node's IPC namespace where the pod has that: mounting it anew shows the same queues.
+	attachNew(b, "mqueue", podPaths[spec.SourceMqueue])
 	if !s.HostNetwork {
 		if s.Hostname != "" {
 			b.Sethostname(s.Hostname, "set the pod's hostname")
@@ -98,6 +99,8 @@ func attachNew(b *tape.Builder, fs, at string) {
 
 func newMount(b *tape.Builder, fs string, attrs int) tape.Reg {
 	ctx := b.FSOpen(fs, "open "+fs)
+	// What /proc/mounts shows, and programs look for; without one it is "none".
+	b.FSConfigString(ctx, "source", fs, "name "+fs)
 	b.FSConfigCreate(ctx, "create "+fs)
 	m := b.FSMount(ctx, uint32(attrs|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC), "make a mount of "+fs)
 	b.Close(ctx, "")

@@ -150,6 +150,19 @@ func TestMisplacedFiles(t *testing.T) {
 	}
 }
 
+func TestOpenPodDirectoryIsClosed(t *testing.T) {
+	s := open(t, t.TempDir()+"/state")
+	must(t, s.Put(podA, Pod, value))
+	dir := s.path + "/pods/" + podA
+	must(t, os.Chmod(dir, 0o777))
+	s.mustLoad(t)
+	info, err := os.Stat(dir)
+	must(t, err)
+	if info.Mode().Perm() != 0o700 || !strings.Contains(s.log.String(), "wrong mode") {
+		t.Errorf("mode %v, log %s", info.Mode(), s.log)
+	}
+}
+
 func TestCrashLeftovers(t *testing.T) {
 	dir := t.TempDir() + "/state"
 	before := open(t, dir)

@@ -136,6 +136,13 @@ func TestReserveIsTakenAgain(t *testing.T) {
 	if got := blocks(); got != whole-reserveSize {
 		t.Errorf("on a full disk the reserve has %d bytes, want %d", got, whole-reserveSize)
 	}
+	// Due, and there is room for what is missing, but not for much else: the next Put would need it.
+	must(t, os.Truncate(s.path+"/../ballast", 14<<20))
+	due()
+	must(t, s.Put(podA, Pod, value))
+	if got := blocks(); got != whole-reserveSize {
+		t.Errorf("on a disk that is nearly full the reserve has %d bytes, want %d", got, whole-reserveSize)
+	}
 	// Room, but not due.
 	must(t, os.Remove(s.path+"/../ballast"))
 	must(t, s.Put(podA, Pod, value))

@@ -54,6 +54,34 @@ func TestPutLoadDelete(t *testing.T) {
 	}
 }
 
+// TestDeletePodOrder: cut short, it leaves a pod that is known as one.
+func TestDeletePodOrder(t *testing.T) {
+	for _, list := range [][]string{{Pod, ctr1, ctr2}, {ctr1, Pod, ctr2}, {ctr1, ctr2, Pod}, {Pod}} {
+		if got := podLast(slices.Clone(list)); len(got) != len(list) || got[len(got)-1] != Pod {
+			t.Errorf("podLast(%q) = %q", list, got)
+		}
+	}
+	if got := podLast([]string{ctr1, ctr2}); !slices.Equal(got, []string{ctr1, ctr2}) {
+		t.Errorf("podLast without a pod: %q", got)
+	}
+}
+
+func TestDeletePodForgetsItsSpares(t *testing.T) {
+	s := open(t, t.TempDir()+"/state")
+	for range 3 {
+		must(t, s.Put(podA, Pod, value))
+		must(t, s.Put(podA, ctr1, value))
+	}
+	must(t, s.DeletePod(podA))
+	if n := len(s.spares.mu.paths); n > 0 {
+		t.Errorf("%d pods still have spares", n)
+	}
+	must(t, s.Put(podA, Pod, value))
+	if got := s.mustLoad(t); len(got) != 1 {
+		t.Errorf("Load %q", got)
+	}
+}
+
 func TestPayloadIsKeptExactly(t *testing.T) {
 	s := open(t, t.TempDir()+"/state")
 	want := payload{Name: "<&>\u2028", Text: string([]byte{0, 1, 0x7f}) + "é\U0001F600", Number: -1 << 62}
@@ -127,7 +155,7 @@ func TestFailedPutLeavesNothing(t *testing.T) {
 }
 
 func TestConcurrentUse(t *testing.T) {
-	s := open(t, t.TempDir()+"/state")
+	s := open(t, tmpfs(t, "size=64m"))
 	const rounds = 100
 	must(t, s.Put(podA, Pod, payload{}))
 	must(t, s.Put(podA, ctr1, payload{Name: "0", Text: strings.Repeat("0", 5000)}))
@@ -170,7 +198,7 @@ func TestConcurrentUse(t *testing.T) {
 
 // TestDeletePodBesidePut: whatever the order, DeletePod ends, and nothing half stays.
 func TestDeletePodBesidePut(t *testing.T) {
-	s := open(t, t.TempDir()+"/state")
+	s := open(t, tmpfs(t, "size=64m"))
 	for range 200 {
 		must(t, s.Put(podA, Pod, value))
 		var both sync.WaitGroup

@@ -117,7 +117,7 @@ var constructors = []constructor{
 	{"KeyctlJoinSession", func(b *Builder, f FD) { b.KeyctlJoinSession("", "") }, `keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL)`},
 	{"KeyctlJoinSession", func(b *Builder, f FD) { b.KeyctlJoinSession("_ses.1", "") }, `keyctl(KEYCTL_JOIN_SESSION_KEYRING, "_ses.1")`},
 	{"Seccomp", func(b *Builder, f FD) { b.Seccomp(unix.SECCOMP_FILTER_FLAG_LOG, allowAll, "") },
-		`seccomp(SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_LOG, {1 instructions})`},
+		`seccomp(SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_LOG, {len=1})`},
 	{"Prctl", func(b *Builder, f FD) { b.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0, "") }, `prctl(PR_SET_DUMPABLE, 0)`},
 	{"Prctl", func(b *Builder, f FD) { b.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, "") }, `prctl(PR_SET_NO_NEW_PRIVS, 1)`},
 	{"Prctl", func(b *Builder, f FD) { b.Prctl(unix.PR_SET_PDEATHSIG, 9, 0, 0, 0, "") }, `prctl(PR_SET_PDEATHSIG, SIGKILL)`},

@@ -25,7 +25,3 @@ func (b *Builder) vector(list []string) argument {
 	}
 	return b.buf(p, relocs...)
 }
-
-func filterSizeError(n int) error {
-	return fmt.Errorf("a seccomp filter of %d instructions: 1 to %d are allowed", n, unix.BPF_MAXINSNS)
-}

@@ -2,6 +2,7 @@ package tape
 
 import (
 	"encoding/binary"
+	"fmt"
 
 	"golang.org/x/sys/unix"
 )
@@ -81,12 +82,12 @@ func (b *Builder) Seccomp(flags uint64, program []unix.SockFilter, why string) *
 		filter = append(filter, f.Jt, f.Jf)
 		filter = le.AppendUint32(filter, f.K)
 	}
-	prog := make([]byte, 16) // struct sock_fprog
-	le.PutUint16(prog, uint16(len(program)))
-	if len(program) == 0 || len(program) > unix.BPF_MAXINSNS {
-		b.note(filterSizeError(len(program)))
+	if n := len(program); n == 0 || n > unix.BPF_MAXINSNS {
+		b.note(fmt.Errorf("step %d: a seccomp filter of %d instructions: 1 to %d are allowed", len(b.steps), n, unix.BPF_MAXINSNS))
 		return b.add(unix.SYS_SECCOMP, why)
 	}
+	prog := make([]byte, 16) // struct sock_fprog
+	le.PutUint16(prog, uint16(len(program)))
 	at := b.data.blob(filter, nil)
 	return b.add(unix.SYS_SECCOMP, why, imm(unix.SECCOMP_SET_MODE_FILTER), imm(flags), b.buf(prog, reloc{8, relocData, at}))
 }

@@ -279,7 +279,11 @@ func TestLint(t *testing.T) {
 		}, []string{RuleGroups}},
 		{"ids of the user namespace first", func(p *parts) { before(&p.pivot, func(p *parts) { p.b.Setresgid(0, ""); p.b.Setresuid(0, "") }) }, nil},
 		{"capset too early", func(p *parts) {
-			p.identity = func(p *parts) { p.b.Capset(^uint64(0), ^uint64(0), 0, ""); p.b.Setgroups(nil, ""); p.b.Setresuid(0, "") }
+			p.identity = func(p *parts) {
+				p.b.Capset(^uint64(0), ^uint64(0), 0, "")
+				p.b.Setgroups(nil, "")
+				p.b.Setresuid(0, "")
+			}
 		}, []string{RuleCapset}},
 		{"filter without no_new_privs", func(p *parts) {
 			p.identity = func(p *parts) { p.b.Capset(0, 0, 0, "") }

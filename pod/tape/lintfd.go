@@ -17,6 +17,8 @@ type life struct {
 	closed int
 	// dup is true where the last use gave it a number of the standard streams.
 	dup bool
+	// lost is true where its register was overwritten.
+	lost bool
 }
 
 // fds checks that every fd is closed in time, in a tape that ends in execve.
@@ -31,9 +33,9 @@ func (l *linter) fds() {
 		switch {
 		case f.used < 0:
 			l.find(RuleUnused, max(f.closed, 0), "<%s> is passed, but no step uses it", f.name)
-		case f.closed < 0 && !f.dup && (cover < f.from || cover < 0):
+		case f.closed < 0 && !f.lost && !f.dup && (cover < f.from || cover < 0):
 			l.find(RuleLeak, f.used, "%s is still open at the execve of step %d, and no close_range(3, ~0, CLOSE_RANGE_CLOEXEC) covers it", f.name, exec)
-		case f.dup || slices.Contains(l.r.MayLinger, f.name):
+		case f.lost || f.dup || slices.Contains(l.r.MayLinger, f.name):
 		case f.closed < 0:
 			l.find(RuleLinger, f.used, "%s is used here last, but not closed", f.name)
 		case f.closed > l.actionEnd(end[f.used], l.t.steps[f.used].why):
@@ -99,7 +101,7 @@ func (l *linter) lives() []*life {
 				continue // the other way to open the same thing
 			}
 			l.find(RuleLeak, i, "it overwrites the register that holds %s, which is still open", old.name)
-			old.closed = i
+			old.lost = true
 		}
 		f := &life{name: p.labels[s.dst], from: i, used: i, closed: -1}
 		held[s.dst] = f

@@ -191,7 +191,7 @@ func filter(p *printer, b []byte, at uint32) string {
 	if _, ok := p.relocs[at+8]; !ok {
 		return quote(b)
 	}
-	return fmt.Sprintf("{%d instructions}", n)
+	return fmt.Sprintf("{len=%d}", n)
 }
 
 // groupCountParam and affinitySizeParam go without saying where they fit the list that follows.

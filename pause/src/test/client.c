@@ -68,7 +68,7 @@ void enter_namespace(void)
 	alarm(120);
 }
 
-struct nursery nursery_start(const char *binary)
+struct nursery nursery_start(int binary)
 {
 	char title[128];
 	int ends[2];
@@ -85,7 +85,7 @@ struct nursery nursery_start(const char *binary)
 			fcntl(3, F_SETFD, 0);
 		else
 			dup2(ends[1], 3);
-		execl(binary, title, "nursery", (char *)0);
+		fexecve(binary, (char *[]){title, "nursery", 0}, (char *[]){0});
 		_exit(127);
 	}
 	close(ends[1]);

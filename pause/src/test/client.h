@@ -34,7 +34,7 @@ struct run {
 };
 
 void enter_namespace(void);	/* also ends the whole test by SIGALRM after two minutes */
-struct nursery nursery_start(const char *binary);
+struct nursery nursery_start(int binary);	/* an fd: the path may be hidden by the namespace's /tmp */
 struct pause pause_start(struct nursery *n, const char *name, u64 clone_flags, const int *cgroups, u32 ncgroups);
 int pause_connect(const char *name);
 

@@ -1,4 +1,4 @@
-/* e2e.c - a nursery, a pause, its log writer, and processes that write: what is in the log at the end? argv[1] is the binary. */
+/* e2e.c - a nursery, a pause, its log writer, and processes that write: what is in the log at the end? e2e BINARY [MB of the speed test] */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -82,18 +82,11 @@ static void test_tty(void)
 /* A child that lives on is still logged behind its parent's exit. */
 static void test_background(void)
 {
-	struct msg_id m = {{sizeof(m), MSG_LIST, 0}, {0}};
-	long size;
-
 	run_to_end(3, "printf part; (read x < " TEST_DIR "/go; echo late) & exit 0", "background");
 	expect("background", "stdout P part\n");
 	int go = open(TEST_DIR "/go", O_WRONLY);
 	close(go);
-	do {
-		free(slurp("background", &size));
-		m.h.size = sizeof(struct msg_header);
-		usleep(1000);
-	} while (size < 80);
+	wait_for("background", 44 + 45);
 	expect("background", "stdout P part\nstdout F late\n");
 	acknowledge(3);
 }
@@ -122,15 +115,18 @@ static void count(u64 lines, const char *a, const char *b)
 	CHECK(next == lines);
 }
 
+#define LAST_LINE "999999"
+
 /* Rotation and the death of the writer, again and again, while lines flow. */
 static void test_rotation_and_kills(void)
 {
-	struct run r = {.id = 4, .shell = "seq 0 2999999", .log = log_file("rotate0")};
+	struct run r = {.id = 4, .shell = "seq 0 " LAST_LINE, .log = log_file("rotate0")};
 	char name[32], all[128];
-	int pidfd = start(&pod, &r), rounds = 0, kills = 0;
+	int pidfd = start(&pod, &r), rounds = 0, kills = 0, waits = 0;
+	long size;
 	struct pollfd gone = {pidfd, POLLIN, 0};
 
-	while (poll(&gone, 1, 0) == 0) {
+	while (poll(&gone, 1, 1) == 0) {
 		pid_t writer = child_named(pod.pid, "podlet-logger");
 
 		if (writer > 0 && kill(writer, SIGKILL) == 0)
@@ -144,13 +140,14 @@ static void test_rotation_and_kills(void)
 	}
 	wait_exit(&pod, 4);
 	acknowledge(4);
-	snprintf(all, sizeof(all), "cd " TEST_DIR "; for i in $(seq 0 %d); do cat rotate$i; rm rotate$i; done > all", rounds);
-	/* The last output may still be on its way where a writer was killed. */
-	for (int i = 0; i < 500 && child_named(pod.pid, "podlet-logger") == 0; i++)
-		usleep(1000);
-	usleep(200000);
-	CHECK(system(all) == 0);
-	count(3000000, "all", 0);
+	snprintf(all, sizeof(all), "cd " TEST_DIR "; for i in $(seq 0 %d); do cat rotate$i; done > all", rounds);
+	/* The last output is still on its way where a writer was killed, and its successor waits its 100 ms. */
+	do {
+		CHECK(system(all) == 0);
+		free(slurp("all", &size));
+		usleep(10000);
+	} while (size < (long)(strtoul(LAST_LINE, 0, 10) + 1) * 41 && ++waits < 500);
+	count(strtoul(LAST_LINE, 0, 10) + 1, "all", 0);
 	printf("rotation: %d files, %d writers killed\n", rounds + 1, kills);
 }
 
@@ -181,12 +178,66 @@ static void test_hang(void)
 	printf("with a hung writer: exec, exit and LOG in %lu ms\n", took / 1000000);
 }
 
+/* A full disk stops nobody; the next file works and tells of the gap. */
 static void test_full_disk(void)
 {
+	struct run r = {.id = 8, .shell = "seq 0 99999; read x < " TEST_DIR "/go; echo again"};
+	struct msg_process end;
+	u64 lines = 0;
+	long size;
+
+	CHECK(mkdir(TEST_DIR "/small", 0700) == 0);
 	CHECK(mount("tmpfs", TEST_DIR "/small", "tmpfs", 0, "size=1m") == 0);
-	run_to_end(8, "seq 0 99999; read x < " TEST_DIR "/go; sleep 1.1; echo again; echo more", "small/log");
+	r.log = log_file("small/log");
+	close(start(&pod, &r));
+	int go = open(TEST_DIR "/go", O_WRONLY);	/* seq is through */
+	CHECK(ask_id(pod.socket, MSG_LOG, 8, log_file("full"), reply) == MSG_DONE);
+	close(go);
+	end = wait_exit(&pod, 8);
+	acknowledge(8);
+	char *text = slurp("small/log", &size);
+	CHECK(size > 900000 && text[size - 1] == '\n');
+	for (char *line = text; line < text + size; line = strchr(line, '\n') + 1)
+		CHECK(strtoul(line + 40, 0, 10) == lines++);
+	CHECK(lines + end.dropped_lines == 100000 && end.dropped_bytes > 0);
+	free(text);
+	text = slurp("full", &size);
+	CHECK(strstr(text, " stderr F podlet: the log could not be written (errno 28): lost here ") && strstr(text, " stdout F again\n"));
+	free(text);
+	CHECK(umount(TEST_DIR "/small") == 0);	/* and nobody holds the old file */
 }
 
+/* A line longer than a segment, written in pieces. */
+static void test_long_line(void)
+{
+	long size;
+
+	run_to_end(11, "head -c 10000 /dev/zero | tr '\\0' x; sleep 0.02; head -c 30000 /dev/zero | tr '\\0' y; echo", "long");
+	acknowledge(11);
+	char *text = slurp("long", &size);
+	CHECK(size == 40000 + 3 * 41);
+	CHECK(text[38] == 'P' && text[16384 + 41 + 38] == 'P' && text[2 * (16384 + 41) + 38] == 'F');
+	free(text);
+}
+
+/* Logging stops and starts. */
+static void test_stop_logging(void)
+{
+	struct run r = {.id = 12, .shell = "printf 'one\\ntw'; read x < " TEST_DIR "/go; echo no; read x < " TEST_DIR "/go; echo three", .log = log_file("stop")};
+
+	close(start(&pod, &r));
+	int go = open(TEST_DIR "/go", O_WRONLY);
+	CHECK(ask_id(pod.socket, MSG_LOG, 12, -1, reply) == MSG_DONE);
+	close(go);
+	usleep(20000);
+	go = open(TEST_DIR "/go", O_WRONLY);
+	CHECK(ask_id(pod.socket, MSG_LOG, 12, log_file("stop2"), reply) == MSG_DONE);
+	close(go);
+	wait_exit(&pod, 12);
+	acknowledge(12);
+	expect("stop", "stdout F one\nstdout P tw\n");
+	expect("stop2", "stdout F three\n");
+}
 
 static void test_taps(void)
 {
@@ -208,18 +259,20 @@ static void test_taps(void)
 	acknowledge(9);
 }
 
-static void test_speed(void)
+static void test_speed(long bytes)
 {
+	char shell[256];
 	long size;
 	u64 began = now_ns(), took;
 
-	run_to_end(10, "yes 123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789 | head -c 1000000000", "speed");
+	snprintf(shell, sizeof(shell), "yes $(seq -s '' 10 58)9 | head -c %ld", bytes);
+	run_to_end(10, shell, "speed");
 	took = now_ns() - began;
 	acknowledge(10);
 	free(slurp("speed", &size));
-	CHECK(size == 1400000000);
+	CHECK(size == bytes / 100 * 140);
 	unlink(TEST_DIR "/speed");
-	printf("1 GB in lines of 100 bytes: %lu MB/s\n", 1000000000ul / (took / 1000));
+	printf("%ld MB in lines of 100 bytes: %lu MB/s\n", bytes / 1000000, (u64)bytes * 1000 / took);
 }
 
 static void show(const char *what, pid_t pid)
@@ -238,22 +291,34 @@ static void show(const char *what, pid_t pid)
 
 int main(int argc, char **argv)
 {
-	CHECK(argc == 2);
+	int binary;
+	long size;
+
+	CHECK(argc == 2 || argc == 3);
 	setvbuf(stdout, 0, _IOLBF, 0);
+	binary = fcntl(open(argv[1], O_RDONLY | O_CLOEXEC), F_DUPFD_CLOEXEC, 10);	/* 3 is to be the nursery's socket */
+	CHECK(binary >= 0);
 	enter_namespace();
 	CHECK(mkfifo(TEST_DIR "/go", 0600) == 0);
-	struct nursery n = nursery_start(argv[1]);
-	pod = pause_start(&n, "pod", 0, 0, 0);
+	struct nursery n = nursery_start(binary);
+	int cgroup = log_file("cgroup.procs");
+	pod = pause_start(&n, "pod", 0, &cgroup, 1);
 	show("idle pause", pod.pid);
 	test_lines();
 	show("pause that logged", pod.pid);
+	char *joined = slurp("cgroup.procs", &size);
+	CHECK(strcmp(joined, "0") == 0);
+	free(joined);
 	test_tty();
 	test_background();
 	test_taps();
 	test_hang();
 	test_rotation_and_kills();
-	test_speed();
+	test_speed(argc > 2 ? atol(argv[2]) * 1000000 : 100000000);
 	show("pause that logged a lot", pod.pid);
-	(void)test_full_disk;
+	test_full_disk();
+	test_long_line();
+	test_stop_logging();
+	printf("e2e: ok\n");
 	return 0;
 }
