@@ -4,11 +4,13 @@ go 1.26.0
 
 toolchain go1.26.8
 
-require golang.org/x/sys v0.49.0
+require (
+	github.com/containerd/cgroups/v3 v3.1.3
+	golang.org/x/sys v0.49.0
+)
 
 require (
 	github.com/cilium/ebpf v0.16.0 // indirect
-	github.com/containerd/cgroups/v3 v3.1.3
 	github.com/containerd/log v0.1.0 // indirect
 	github.com/coreos/go-systemd/v22 v22.5.0 // indirect
 	github.com/distribution/reference v0.6.0 // indirect

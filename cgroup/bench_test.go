@@ -106,3 +106,31 @@ func BenchmarkExec(b *testing.B) {
 		e.Close()
 	}
 }
+
+// BenchmarkEnd is what a stop pays: kill a process, wait for its end, remove its
+// cgroup. The wait is mostly the kernel taking a Go program's memory apart.
+func BenchmarkEnd(b *testing.B) {
+	h := open(b, top)
+	for _, step := range []string{"all", "remove"} {
+		b.Run(step, func(b *testing.B) {
+			for range b.N {
+				b.StopTimer()
+				g := create(b, h, path(b, "bench", "end"), nil)
+				c := start(b, g, "sleep")
+				if step == "all" {
+					b.StartTimer()
+				}
+				if err := errors.Join(g.Kill(b.Context()), g.WaitEmpty(b.Context())); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+				if err := g.Remove(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				c.cmd.Wait()
+				b.StartTimer()
+			}
+		})
+	}
+}

@@ -161,16 +161,21 @@ func (j *janitor) turn() bool {
 
 // removeGroup kills what is left in the container's cgroup and removes it with the parents that were made for it.
 func (c *Container) removeGroup(ctx context.Context) error {
+	c.clearing.Lock()
+	defer c.clearing.Unlock()
 	c.pod.mu.Lock()
-	group, path, made := c.group, c.rec.Cgroup, c.rec.Made
+	group, path := c.group, c.rec.Cgroup
 	c.pod.mu.Unlock()
 	if path == "" {
 		return nil
 	}
 	if group == nil {
 		var err error
-		if group, err = c.pod.rt.loadGroup(path); err != nil || group == nil {
+		if group, err = c.pod.rt.loadGroup(path); err != nil {
 			return err
+		}
+		if group == nil {
+			return c.groupGone(path)
 		}
 		defer group.Close()
 	}
@@ -183,17 +188,23 @@ func (c *Container) removeGroup(ctx context.Context) error {
 	if err := group.Remove(ctx); err != nil {
 		return err
 	}
-	if err := c.pod.rt.cgroups.RemoveMade(group.Path().Parent(), made); err != nil {
-		return err
-	}
+	return c.groupGone(path)
+}
+
+// groupGone notes that the container has no cgroup any more.
+func (c *Container) groupGone(path string) error {
 	c.pod.mu.Lock()
-	defer c.pod.mu.Unlock()
 	if c.group != nil {
 		c.group.Close()
 		c.group = nil
 	}
 	c.rec.Cgroup = ""
-	return nil
+	c.pod.mu.Unlock()
+	p, err := cgroup.ParsePath(path)
+	if err != nil {
+		return err
+	}
+	return c.pod.rt.leaveParent(p.Parent())
 }
 
 // loadGroup opens a cgroup by the path in a record; nil if there is none.

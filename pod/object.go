@@ -52,6 +52,8 @@ type Container struct {
 	group   *cgroup.Group // nil where it has none (any more)
 	pidfd   *os.File      // of the app; nil unless running
 	playing *tape.Tape    // what a start that is under way plays
+	// clearing is held while the cgroup is taken away, before the pod's mu.
+	clearing sync.Mutex
 	// settled is closed when a start that was under way has ended, done when the container is exited.
 	settled, done chan struct{}
 }
@@ -65,7 +67,7 @@ type containerRecord struct {
 	Created, Started, Finished time.Time
 	ExitCode                   int
 	Reason, Message            string
-	// Cgroup is the path of its cgroup, Made the parents that had to be made for it.
+	// Cgroup is the path of its cgroup, "" if there is none any more, Made what podlet ever had to make above it.
 	Cgroup string
 	Made   []cgroup.Made
 	// OOMKills is the kernel's counter when the container was last looked at.

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"podlet/cgroup"
 	"podlet/pause"
 	"podlet/pod/record"
 )
@@ -87,6 +88,9 @@ func (r *Runtime) restore(e record.Entry, running map[string]*os.File) error {
 		c.rec.State, c.rec.Finished = Exited, time.Now()
 		c.rec.ExitCode, c.rec.Reason, c.rec.Message = exitNodeRebooted, ReasonRebooted, "the node was restarted"
 		p.mu.rec.State = PodNotReady
+	}
+	if path, err := cgroup.ParsePath(rec.Cgroup); err == nil && rec.Cgroup != "" {
+		r.parents.use(path.Parent(), rec.Made)
 	}
 	p.mu.containers[id] = c
 	c.publishLocked()

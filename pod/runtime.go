@@ -29,6 +29,7 @@ type Runtime struct {
 	machine spec.Machine
 	nursery nursery
 	janitor janitor
+	parents parents
 	starts  flights
 
 	// life ends with Close; what outlasts a request runs under it.
@@ -113,6 +114,9 @@ func (r *Runtime) Close() error {
 	}
 	if r.records != nil {
 		errs = append(errs, r.records.Close())
+	}
+	if r.netns != nil {
+		errs = append(errs, r.netns.Close())
 	}
 	if r.cgroups != nil {
 		r.cgroups.Close()

@@ -188,13 +188,13 @@ func (c *Container) makeCgroup(ctx context.Context, files fds) (launch.Cgroup, e
 	if limits.Devices, err = c.deviceRules(); err != nil {
 		return launch.Cgroup{}, err
 	}
-	group, err := c.pod.rt.cgroups.Create(ctx, path, &limits)
+	group, made, err := c.pod.rt.createGroup(ctx, path, &limits)
 	if err != nil {
 		return launch.Cgroup{}, err
 	}
 	c.pod.mu.Lock()
 	c.group = group
-	c.rec.Made = group.Made()
+	c.rec.Made = made
 	c.pod.mu.Unlock()
 	return joinFiles(group, files)
 }

@@ -35,10 +35,12 @@ func TestMain(m *testing.M) {
 
 // node is one podlet on directories of its own.
 type node struct {
-	t    *testing.T
-	dir  string
-	cmd  *exec.Cmd
-	conn *grpc.ClientConn
+	t   *testing.T
+	dir string
+	// cgroup is the name of the cgroup parent of its pods.
+	cgroup string
+	cmd    *exec.Cmd
+	conn   *grpc.ClientConn
 	cri.RuntimeServiceClient
 	images cri.ImageServiceClient
 }
@@ -47,6 +49,7 @@ type node struct {
 func newNode(t *testing.T) *node {
 	t.Helper()
 	n := &node{t: t, dir: t.TempDir()}
+	n.cgroup = fmt.Sprintf("podlet-test-%d-%s", os.Getpid(), filepath.Base(filepath.Dir(n.dir)))
 	for _, tar := range []string{testimage.Busybox(t), testimage.Tools(t)} {
 		n.podlet("image", "import", "--root", n.dir+"/root", tar)
 	}

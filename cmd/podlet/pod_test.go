@@ -22,7 +22,7 @@ func (n *node) sandbox(name string, change ...func(*cri.PodSandboxConfig)) *cri.
 		Hostname:     name,
 		LogDirectory: filepath.Join(n.dir, "logs"),
 		Linux: &cri.LinuxPodSandboxConfig{
-			CgroupParent:    "/podlet-test-" + filepath.Base(n.dir),
+			CgroupParent:    "/" + n.cgroup,
 			SecurityContext: &cri.LinuxSandboxSecurityContext{NamespaceOptions: &cri.NamespaceOption{Pid: cri.NamespaceMode_CONTAINER}},
 		},
 	}

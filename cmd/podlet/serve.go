@@ -51,6 +51,8 @@ func serve(ctx context.Context, o *options) (err error) {
 	if err != nil {
 		return err
 	}
+	// Modes of what podlet makes are its own to say, whatever it was started with.
+	unix.Umask(0o022)
 	listener, err := listen(o.Listen)
 	if err != nil {
 		return err

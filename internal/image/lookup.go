@@ -36,10 +36,7 @@ func (e *unusableError) Error() string { return e.reason }
 
 // readRegular reads a regular file of at most most bytes. Nothing else is even opened: to open a device is to use it, and a fifo blocks.
 func readRegular(root *os.File, path string, most int64) ([]byte, error) {
-	fd, err := unix.Openat2(int(root.Fd()), path, &unix.OpenHow{
-		Flags:   unix.O_PATH | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
-	})
+	fd, err := openat2(int(root.Fd()), path, unix.O_PATH, 0, inRoot)
 	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENAMETOOLONG) {
 		return nil, &unusableError{"more than 40 symbolic links, a loop of them, or too long a path"}
 	}

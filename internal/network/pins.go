@@ -86,7 +86,9 @@ func (p *Pins) Pin(id string, netns *os.File) error {
 		// No namespace: a Pin was cut short between the file and the mount.
 	}
 	if err := attach(netns, file); err != nil {
-		unix.Unlinkat(int(dir.Fd()), id, 0)
+		if made {
+			unix.Unlinkat(int(dir.Fd()), id, 0)
+		}
 		return fmt.Errorf("mount the network namespace on %s: %w", p.Path(id), err)
 	}
 	return nil

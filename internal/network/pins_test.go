@@ -141,6 +141,18 @@ func TestPinFailsCleanly(t *testing.T) {
 	}
 }
 
+func TestUnpinFollowsNoLink(t *testing.T) {
+	p, at := openPins(t), t.TempDir()
+	must(t, unix.Mount("tmpfs", at, "tmpfs", 0, ""))
+	before := mountLines(t)
+	must(t, os.Symlink(at, p.Path(idA)))
+	must(t, p.Unpin(idA))
+	if got := mountLines(t); got != before {
+		t.Error("Unpin unmounted what the link points to")
+	}
+	must(t, unix.Unmount(at, 0))
+}
+
 // TestCutShort: podlet died between the file and the mount.
 func TestCutShort(t *testing.T) {
 	p, ns := openPins(t), newNetNS(t, nil)
