@@ -1,0 +1,77 @@
+# podlet's tasks. `make` alone lists them.
+
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+GO_DIRS  := $(wildcard cmd cri pod pause cgroup internal hack)
+FUZZTIME ?= 60
+TIMEOUT  ?= 12m
+
+# Only -race needs cgo (and gcc): what is shipped is static.
+export CGO_ENABLED := 0
+
+.DEFAULT_GOAL := help
+.PHONY: help build pause test tests test-vm demo bench lint fuzz deps clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: pause ## bin/podlet, one static binary with pause inside
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/podlet ./cmd/podlet
+
+pause: ## the C process only, into pause/made-by-make
+	@hack/deps.sh build
+	@$(MAKE) --no-print-directory -s -C pause/src
+
+test: pause ## every test, as root: C under sanitizers, vet, gofmt, go test -race; fails if it leaves anything on the machine
+	@hack/deps.sh test
+	go build -o build/leftovers ./hack/leftovers
+	build/leftovers $(MAKE) --no-print-directory tests
+
+tests:
+	$(MAKE) -C pause/src test
+	@$(MAKE) --no-print-directory vet
+	CGO_ENABLED=1 go test -race -timeout $(TIMEOUT) ./...
+
+test-vm: build ## the same tests on Debian's cloud kernel with pure cgroup v2, in an emulator
+	@hack/deps.sh vm test
+	go run ./hack/vm test
+
+demo: build ## a pod of two containers, shown from its start to the proof that nothing is left
+	@hack/deps.sh demo
+	go run ./hack/demo
+
+build/floor: $(wildcard hack/floor/*.[ch])
+	@mkdir -p build
+	gcc -std=gnu17 -O2 -Wall -Wextra -Werror -Wshadow -static -o $@ $(filter %.c,$^)
+
+bench: build build/floor ## times against the kernel's own floor (BENCH='-json -run REGEXP -n N')
+	@hack/deps.sh bench
+	go run ./hack/bench $(BENCH)
+
+.PHONY: vet
+vet:
+	@unformatted=$$(gofmt -l $(GO_DIRS)); [ -z "$$unformatted" ] || { echo "not gofmt-clean (gofmt -w mends it):"; echo "$$unformatted"; exit 1; }
+	go vet ./...
+
+lint: pause vet ## gofmt, vet, staticcheck, and the arm64 build of everything
+	@hack/deps.sh lint
+	go tool -modfile=hack/lint/go.mod staticcheck ./...
+	$(MAKE) -C pause/src arm64
+	GOARCH=arm64 go vet ./...
+	GOARCH=arm64 go build -o build/arm64/ ./...
+
+fuzz: pause ## every fuzzer, C and Go, FUZZTIME seconds each (60)
+	@hack/deps.sh fuzz
+	$(MAKE) -C pause/src fuzz SECONDS=$(FUZZTIME)
+	@for package in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME)s $$package || exit 1; \
+		done; \
+	done
+
+deps: ## install what any of these targets may need (Debian)
+	hack/deps.sh build test demo bench lint fuzz vm
+
+clean: ## remove what make made
+	$(MAKE) -C pause/src clean
+	rm -rf bin build

@@ -1,0 +1,168 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"podlet/hack/vm/wire"
+)
+
+const (
+	emulator = "qemu-system-x86_64"
+	portName = wire.PortName
+	// bootTime is how long the guest may take to say that it is ready; 5 s are usual, many times that on a machine with other work.
+	bootTime = 4 * time.Minute
+	// offTime is how long a guest that was asked to power off may take.
+	offTime = 30 * time.Second
+)
+
+// Machine is a running guest. Run is for one goroutine at a time; Kill may be called from any, at any time, and so may Close.
+type Machine struct {
+	Ready wire.Ready // what the agent said of the guest; zero in shell mode
+
+	config  Config
+	process *os.Process
+	channel *net.UnixConn // to the agent or to the shell's terminal
+	wire    *wire.Conn
+	ended   chan struct{} // closed once the process has been reaped
+	killed  sync.Once
+}
+
+// Start boots a guest. In agent mode it returns once the agent is ready, in shell mode at once. The end of ctx at any later time is a Kill.
+//
+// An error after the emulator's start quotes the console's last lines.
+func Start(ctx context.Context, config Config) (*Machine, error) {
+	ours, theirs, err := socketPair()
+	if err != nil {
+		return nil, fmt.Errorf("make the machine's socket: %w", err)
+	}
+	m := &Machine{config: config, channel: ours, wire: wire.NewConn(ours), ended: make(chan struct{})}
+	err = m.spawn(theirs)
+	theirs.Close()
+	if err != nil {
+		ours.Close()
+		return nil, err
+	}
+	context.AfterFunc(ctx, m.Kill)
+	if config.Mode == Shell {
+		return m, nil
+	}
+	if err := m.awaitReady(ctx); err != nil {
+		m.Kill()
+		<-m.ended
+		ours.Close()
+		return nil, m.explain(fmt.Errorf("boot the guest: %w", err))
+	}
+	return m, nil
+}
+
+func (m *Machine) awaitReady(ctx context.Context) error {
+	if err := m.channel.SetReadDeadline(time.Now().Add(bootTime)); err != nil {
+		return err
+	}
+	kind, payload, err := m.wire.Receive()
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("its agent said nothing in %s", bootTime)
+	case errors.Is(err, io.EOF):
+		return errors.New("it went off before its agent was ready")
+	case err != nil:
+		return err
+	case kind != wire.KindReady:
+		return fmt.Errorf("its agent began with a frame of kind %q", kind)
+	}
+	if err := decode(payload, &m.Ready); err != nil {
+		return err
+	}
+	return m.channel.SetReadDeadline(time.Time{})
+}
+
+// spawn starts qemu from a thread that stays for as long as qemu does, as PDEATHSIG is sent at the parent thread's end.
+func (m *Machine) spawn(channel *os.File) error {
+	log, err := os.Create(m.config.emulator())
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := exec.Command(emulator, m.config.arguments()...)
+	cmd.Env = append(os.Environ(), "TMPDIR="+m.config.Dir)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.ExtraFiles = []*os.File{channel}
+	// A group of its own: the terminal's Ctrl-C is ours to act on.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL, Setpgid: true}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			// Its exit code says nothing that its log and the channel's end don't.
+			cmd.Wait()
+			close(m.ended)
+		}
+	}()
+	if err := <-started; err != nil {
+		return fmt.Errorf("start the emulator: %w", err)
+	}
+	m.process = cmd.Process
+	return nil
+}
+
+// Kill cuts the guest's power. It doesn't wait: see Ended.
+func (m *Machine) Kill() {
+	m.killed.Do(func() { m.process.Kill() })
+}
+
+// Ended is closed once the emulator is gone.
+func (m *Machine) Ended() <-chan struct{} { return m.ended }
+
+// Close ends the guest and returns once the emulator is gone. With a data disk it is powered off, which unmounts the disk, and an error says that it had to be killed; without one there is nothing that a power cut could harm.
+func (m *Machine) Close() error {
+	defer m.channel.Close()
+	if m.config.Data == "" {
+		m.Kill()
+		<-m.ended
+		return nil
+	}
+	// The agent reads an end of file, and init goes on.
+	m.channel.CloseWrite()
+	timeout := time.NewTimer(offTime)
+	defer timeout.Stop()
+	select {
+	case <-m.ended:
+		return nil
+	case <-timeout.C:
+		m.Kill()
+		<-m.ended
+		return m.explain(fmt.Errorf("the guest did not power off in %s and was killed", offTime))
+	}
+}
+
+func socketPair() (*net.UnixConn, *os.File, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	ours, theirs := os.NewFile(uintptr(pair[0]), "channel"), os.NewFile(uintptr(pair[1]), "emulator's channel")
+	conn, err := net.FileConn(ours)
+	ours.Close()
+	if err != nil {
+		theirs.Close()
+		return nil, nil, err
+	}
+	return conn.(*net.UnixConn), theirs, nil
+}
