@@ -73,7 +73,7 @@ func (c *Container) execSync(ctx context.Context, args []string) (*ExecResult, e
 	if err := files.add(launch.FDStdin, null, err); err != nil {
 		return nil, err
 	}
-	if err := e.clone(ctx, files); err != nil {
+	if err := e.cloneAnywhere(ctx, files); err != nil {
 		return nil, err
 	}
 	files.close()
@@ -156,6 +156,27 @@ func (e *execution) ownCgroup(group *cgroup.Group, files fds) error {
 	return files.add(launch.FDCgroup2, dir, err)
 }
 
+// cloneAnywhere clones the command into its own cgroup. The kernel refuses that if the app has given controllers to cgroups of its own
+// or made them threaded; then the command joins the app's first process where it is.
+func (e *execution) cloneAnywhere(ctx context.Context, files fds) error {
+	err := e.clone(ctx, files)
+	if e.group == nil || !(errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EOPNOTSUPP)) {
+		return err
+	}
+	e.dropGroup()
+	group, err := e.c.presentCgroup()
+	if err != nil {
+		return err
+	}
+	defer group.Close()
+	files[launch.FDCgroup2].Close()
+	dir, err := duplicate(group.V2Dir())
+	if err := files.add(launch.FDCgroup2, dir, err); err != nil {
+		return err
+	}
+	return e.clone(ctx, files)
+}
+
 func (e *execution) clone(ctx context.Context, files fds) error {
 	wire, passed, err := files.pack(e.tape)
 	if err != nil {
@@ -205,12 +226,15 @@ func (e *execution) wait(ctx context.Context) (pause.State, error) {
 }
 
 func (e *execution) kill() {
-	pause.Signal(e.pidfd, unix.SIGKILL)
+	var err error
 	if e.group == nil {
-		return
+		err = killTree(e.pidfd)
+	} else {
+		pause.Signal(e.pidfd, unix.SIGKILL)
+		err = e.group.Kill()
 	}
-	if err := e.group.Kill(); err != nil {
-		e.c.pod.rt.log.Warn("can't kill an exec's cgroup", "container", e.c.name(), "error", err)
+	if err != nil {
+		e.c.pod.rt.log.Warn("can't kill all that an exec started", "container", e.c.name(), "error", err)
 	}
 }
 
@@ -219,13 +243,18 @@ func (e *execution) close() {
 	if e.pidfd != nil {
 		e.pidfd.Close()
 	}
-	if e.group == nil {
-		return
+	if e.group != nil {
+		e.dropGroup()
 	}
-	gone, cancel := context.WithCancel(context.Background())
+}
+
+// dropGroup removes the command's cgroup if nothing is in it.
+func (e *execution) dropGroup() {
+	once, cancel := context.WithCancel(context.Background())
 	cancel()
-	e.group.Remove(gone)
+	e.group.Remove(once)
 	e.group.Close()
+	e.group = nil
 }
 
 // captured is the beginning of what a command writes to one stream.
