@@ -37,6 +37,7 @@ type Conn struct {
 		unwanted   map[ID]bool // processes whose Clone was given up: killed, and their exit is nobody's news
 		exits      []State     // not handed to onExit yet, in the order of their arrival
 		delivering bool        // a goroutine hands out exits
+		open       bool        // the handshake is done; before it nothing is handed out: whoever dials has no Conn yet
 	}
 }
 
@@ -56,7 +57,16 @@ func newConn(ctx context.Context, sock *os.File, onExit func(State)) (*Conn, err
 		c.Close()
 		return nil, err
 	}
+	c.handOut()
 	return c, nil
+}
+
+// handOut begins to hand out exits.
+func (c *Conn) handOut() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mu.open = true
+	c.deliverLocked()
 }
 
 func (c *Conn) hello(ctx context.Context) error {
@@ -110,6 +120,13 @@ func (c *Conn) Close() error {
 		return c.page.Close()
 	}
 	return nil
+}
+
+// Drain waits until the connection is over and each exit that came by it was handed to onExit, which therefore must not call it. Who
+// knows that pause is dead calls it before Close: what pause said last is not lost then.
+func (c *Conn) Drain() {
+	<-c.lost
+	c.running.Wait()
 }
 
 // end makes the connection be over because of err. Only the first call does something.
@@ -177,12 +194,18 @@ func (c *Conn) exited(s State) error {
 	s.unwanted = c.mu.unwanted[s.ID]
 	delete(c.mu.unwanted, s.ID)
 	c.mu.exits = append(c.mu.exits, s)
-	if !c.mu.delivering && !c.mu.closed {
-		c.mu.delivering = true
-		c.running.Add(1)
-		go c.deliver()
-	}
+	c.deliverLocked()
 	return nil
+}
+
+// deliverLocked starts deliver if there is something for it to do and nothing keeps it from that. Its callers keep running above zero.
+func (c *Conn) deliverLocked() {
+	if len(c.mu.exits) == 0 || c.mu.delivering || c.mu.closed || !c.mu.open {
+		return
+	}
+	c.mu.delivering = true
+	c.running.Add(1)
+	go c.deliver()
 }
 
 // forget acknowledges the exit of a process whose Clone was given up. If that fails the record stays, for the next connection's List.

@@ -69,16 +69,17 @@ func TestWriterInCgroup(t *testing.T) {
 	app := clone(t, c, Clone{ID: testID(1), Kind: KindRun, Tape: writeTape(1, 0, "a line\n"), FDs: []*os.File{w}, Stdout: r, Log: log})
 	w.Close()
 	e.exit(t, app.ID)
-	text, err := os.ReadFile(log.Name())
-	must(t, err)
-	if !strings.HasSuffix(string(text), " stdout F a line\n") {
-		t.Errorf("the log has %q", text)
-	}
-	list, err := os.ReadFile(procs.Name())
-	must(t, err)
-	if strings.Count(string(list), "\n") != 1 {
-		t.Errorf("in the log writer's cgroup: %q", list)
-	}
+	// EXITED waits for a busy writer for 50 ms only.
+	eventually(t, "the writer's log and cgroup", func() error {
+		text, err := os.ReadFile(log.Name())
+		must(t, err)
+		list, err := os.ReadFile(procs.Name())
+		must(t, err)
+		if !strings.HasSuffix(string(text), " stdout F a line\n") || strings.Count(string(list), "\n") != 1 {
+			return fmt.Errorf("the log has %q, the cgroup %q", text, list)
+		}
+		return nil
+	})
 }
 
 // TestTerminal: a terminal's master is output and input at once.

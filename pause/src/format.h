@@ -36,7 +36,10 @@ void format_count(const u8 *out, u64 size, u64 *lines, u64 *bytes);
 u64 format_first_newline(const u8 *text, u64 size);
 u64 format_behind_newline(const u8 *text, u64 size);
 
-/* format_unfinished returns how many of the last of size bytes, the last `fresh` of which are new and at text, belong to a segment that may go on. */
+/*
+ * format_unfinished returns how many bytes at the end of size belong to a segment that may go on. The last `fresh` of
+ * them are at text; there is no newline in those before.
+ */
 u64 format_unfinished(const u8 *text, u64 fresh, u64 size);
 
 #endif

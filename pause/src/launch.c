@@ -55,7 +55,7 @@ static int load_tape(struct server *s, struct launch *l)
 		error = tape_validate(&l->tape, l->base, l->size, l->layout.count);
 	for (u32 i = 0; error == 0 && i < l->tape.header->nsteps; i++)
 		l->forks |= l->tape.steps[i].flags & TAPE_STEP_FORK;
-	/* The nursery can't play on as somebody else, and of a pod's pause there is one. */
+	/* The nursery can't play on as somebody else, and a pod has one pause. */
 	if (error == 0 && l->forks && (l->m->kind == CLONE_SELF || l->m->kind == CLONE_PAUSE))
 		error = -EINVAL;
 	return error;
@@ -169,6 +169,7 @@ static void start(struct server *s, struct launch *l, struct process *p)
 	if (pid == 0)
 		child(s, l, status);
 	if (pid < 0) {
+		p->pidfd = NO_FD;	/* the kernel may have put a number there, and taken it back */
 		answer_failed(s, m->h.seq, (int)-pid, FAILED_STEP_NONE);
 		process_free(&s->table, p);
 		return;

@@ -87,14 +87,17 @@ void log_end(struct server *s, struct process *p)
 int log_switch(struct server *s, struct process *p, u64 seq)
 {
 	u32 in_hand = s->conn.nfds - s->conn.staged;
-	struct ring *r = s->log.ring;
+	struct ring *r;
 	int file;
 
 	if (in_hand > 1)
 		return -EINVAL;
 	/* The reserve for control records has room for one of these a process. */
-	if (p->log_switched != 0 && ring_tail(r) < p->log_switched)
+	if (p->log_switched != 0 && ring_tail(s->log.ring) < p->log_switched)
 		return -EBUSY;
+	/* What was written before LOG belongs to the file before. */
+	output_catch_up(s, p);
+	r = s->log.ring;
 	file = in_hand ? conn_take(&s->conn, s->conn.staged) : NO_FD;
 	if (!p->logged) {
 		close_fd(&p->log);
@@ -162,18 +165,6 @@ int log_timeout(const struct server *s)
 	return s->log.due <= now ? 0 : (int)((s->log.due - now + 999999) / 1000000);
 }
 
-static void resume_streams(struct server *s, struct process *p)
-{
-	if (!output_room(s))
-		return;
-	for (u32 i = 0; i < 2; i++) {
-		if (p->flush & 1u << i)
-			output_flush(s, p, i);
-		if (p->stalled & 1u << i)
-			output_watch(s, p, i);
-	}
-}
-
 /* Does for p what can be done now. Returns the ring position that it waits for, or RING_NEVER. */
 static u64 settle(struct server *s, struct process *p, u64 now)
 {
@@ -181,8 +172,8 @@ static u64 settle(struct server *s, struct process *p, u64 now)
 
 	if (p->state == SLOT_FREE)
 		return want;
-	if (p->stalled | p->flush)
-		resume_streams(s, p);
+	if ((p->stalled | p->flush) && output_room(s))
+		output_resume(s, p);
 	exit_settle(s, p, now);
 	settle_switch(s, p, now);
 	if (p->state == SLOT_CLOSING)

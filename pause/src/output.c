@@ -2,8 +2,8 @@
  * output.c - the streams of processes: from pipes into records, with copies to attached clients.
  *
  * A line that isn't finished is held back until it is, or until it makes a whole segment: so a record holds only whole
- * ones, and the writer needs to remember nothing from one record to the next. Behind the main process's exit, at the stream's end and
- * where logging stops, what is held goes out as it is.
+ * ones, and the writer needs to remember nothing from one record to the next. Behind the main process's exit, at the
+ * stream's end and where logging stops, what is held goes out as it is.
  */
 #include "format.h"
 #include "log.h"
@@ -14,6 +14,7 @@
 
 #define READ_MOST	65536u		/* bytes read at a time: one pipe's fill, and other streams get their turn */
 #define READ_LEAST	4096u		/* less room than that isn't worth a read */
+#define SHARE		(RING_SIZE / 8)	/* what every process may have in a ring that others fill */
 #define DRAIN_READS	20u		/* a pipe holds 1 MiB at most */
 #define CLOSING_DRAINS	8u		/* times that an acknowledged process's streams are drained before they are closed whatever comes */
 #define RETRY_NS	1000000000ul	/* until what the kernel refused is tried again */
@@ -31,7 +32,7 @@ static u8 *held(const struct server *s, const struct process *p, u32 stream)
 	return s->log.held + (process_slot(&s->table, p) * 2 + stream) * FORMAT_SEGMENT;
 }
 
-void output_watch(struct server *s, struct process *p, u32 stream)
+static void watch(struct server *s, struct process *p, u32 stream)
 {
 	int error = server_watch(s, p->output[stream], EPOLLIN, about(s, p, stream));
 
@@ -57,6 +58,7 @@ static void push(struct server *s, struct process *p, u32 stream, u64 size)
 
 	ring_push_data(r, process_slot(&s->table, p), stream, sys_clock(CLOCK_REALTIME), size);
 	p->log_data = r->head;
+	p->log_unread += size;
 	if (r->high > RING_KEEP)
 		s->log.waiting = 1;
 	log_kick(s);
@@ -163,6 +165,10 @@ static long read_outside(struct server *s, struct process *p, u32 stream)
 		return n;
 	}
 	room = ring_room(s->log.ring, (u64)n, &most);
+	if (room == 0) {	/* crowded saw to it that there is */
+		drop(p, scratch, (u64)n);
+		return n;
+	}
 	memcpy(room, scratch, (u64)n);
 	take(s, p, stream, room, (u64)n);
 	return n;
@@ -180,16 +186,36 @@ static long read_into_ring(struct server *s, struct process *p, u32 stream, u8 *
 	return n;
 }
 
+/*
+ * Whether the ring has no room for p. Its last quarter is for those that have little in it: while the writer hangs on a disk,
+ * one process that floods its log must not bring the others to a halt at once.
+ */
+static int crowded(const struct server *s, struct process *p)
+{
+	const struct ring *r = s->log.ring;
+
+	if (r == 0 || (!p->logged && p->log < 0))
+		return 0;
+	if (ring_tail(r) >= p->log_data)
+		p->log_unread = 0;
+	if (p->log_unread > SHARE && !ring_has_room(r, RING_SIZE / 4))
+		return 1;
+	return !p->logged && !ring_has_room(r, 4 * READ_LEAST);
+}
+
 /* Reads once. Returns the bytes read, 0 if there is no more to come now. */
 static long read_once(struct server *s, struct process *p, u32 stream)
 {
 	u64 most = 0;
 	u8 *room = 0;
+	int full = crowded(s, p);
 	long n;
 
-	if (p->logged)
+	if (p->logged && !full) {
 		room = ring_room(s->log.ring, p->held[stream] + READ_LEAST, &most);
-	if ((p->logged && room == 0) || (p->log >= 0 && s->log.ring != 0 && !ring_has_room(s->log.ring, 3 * READ_MOST))) {
+		full = room == 0;
+	}
+	if (full) {
 		stall(s, p, stream);
 		return 0;
 	}
@@ -208,7 +234,7 @@ void output_begin(struct server *s, struct process *p, int log)
 		if (p->output[i] < 0)
 			continue;
 		sys_fcntl(p->output[i], F_SETFL, O_NONBLOCK | sys_fcntl(p->output[i], F_GETFL, 0));
-		output_watch(s, p, i);
+		watch(s, p, i);
 	}
 }
 
@@ -227,11 +253,34 @@ static void drain_stream(struct server *s, struct process *p, u32 stream)
 			return;
 }
 
+void output_catch_up(struct server *s, struct process *p)
+{
+	for (u32 i = 0; i < 2; i++)
+		drain_stream(s, p, i);
+}
+
+static void drain_and_flush(struct server *s, struct process *p, u32 stream)
+{
+	p->flush |= 1u << stream;
+	drain_stream(s, p, stream);
+	/* What is held belongs with what couldn't be read yet. */
+	if (!(p->stalled & 1u << stream))
+		output_flush(s, p, stream);
+}
+
 void output_drain(struct server *s, struct process *p)
 {
+	for (u32 i = 0; i < 2; i++)
+		drain_and_flush(s, p, i);
+}
+
+void output_resume(struct server *s, struct process *p)
+{
 	for (u32 i = 0; i < 2; i++) {
-		drain_stream(s, p, i);
-		output_flush(s, p, i);
+		if (p->stalled & 1u << i)
+			watch(s, p, i);
+		if (p->flush & 1u << i)
+			drain_and_flush(s, p, i);
 	}
 }
 
@@ -239,7 +288,7 @@ int output_settled(const struct server *s, const struct process *p)
 {
 	if (p->stalled != 0 || p->flush != 0)
 		return 0;
-	return !p->logged || ring_tail(s->log.ring) >= p->log_data;
+	return s->log.ring == 0 || ring_tail(s->log.ring) >= p->log_data;
 }
 
 int output_room(const struct server *s) { return s->log.ring == 0 || ring_has_room(s->log.ring, RING_SIZE / 2); }
@@ -249,6 +298,8 @@ void output_let_go(struct server *s, struct process *p)
 	s->log.waiting = 1;
 	for (u32 i = 0; i < 2; i++) {
 		/* A stream that there was no room for is still to be read; log_tick resumes it. */
+		if (p->stalled & 1u << i)
+			return;
 		if (p->drains > 0 && p->output[i] >= 0) {
 			p->drains--;
 			drain_stream(s, p, i);

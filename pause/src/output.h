@@ -15,13 +15,16 @@ void output_begin(struct server *s, struct process *p, int log);
 /* output_read reads what stream has now, or sees its end. */
 void output_read(struct server *s, struct process *p, u32 stream);
 
-/* output_watch makes the loop read a stream again that was stalled. */
-void output_watch(struct server *s, struct process *p, u32 stream);
-
 /* output_drain reads all that a dead process left in its pipes; what it left of a line is held back no longer. */
 void output_drain(struct server *s, struct process *p);
 
-/* output_flush sends on what is held of stream, as it is. Returns 0 if the ring has no room; it is to be called again when output_room. */
+/* output_catch_up reads what was written up to now; an unfinished line stays held back. */
+void output_catch_up(struct server *s, struct process *p);
+
+/* output_resume goes on where there was no room; to be called when output_room. */
+void output_resume(struct server *s, struct process *p);
+
+/* output_flush sends on what is held of stream, as it is. Returns 0 if the ring has no room. */
 int output_flush(struct server *s, struct process *p, u32 stream);
 
 /* output_room tells whether it is worth while to read stalled streams again. */

@@ -51,6 +51,7 @@ struct process {
 	u64 log_begin;		/* ring position behind the process's first record; 0: there was none */
 	u64 log_data;		/* behind its last */
 	u64 log_switched;	/* behind that of the last LOG */
+	u64 log_unread;		/* bytes of output since the writer last had all of it */
 	u64 dropped_bytes;	/* output that never came to the writer, for want of memory */
 	u64 dropped_lines;
 	u64 exit_due;		/* CLOCK_MONOTONIC: EXITED goes out at the latest; 0: it did */

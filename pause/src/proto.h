@@ -28,6 +28,17 @@
  *	DONE       S->P  msg_header     -              the plain yes
  *	FAILED     S->P  msg_failed     -              the plain no
  *	EXITED     S->P  msg_process    -              seq 0
+ *
+ * Of output. EXITED is sent when the process's last output is in its log, and 50 ms after its end at the latest. LOG is
+ * answered when the writer has turned to the new file and writes no more to the old one, and after 50 ms at the latest;
+ * EBUSY: it hasn't done so for the LOG before. What was written before LOG goes to the old file, unless pause is
+ * behind with reading because the writer hangs; an unfinished line goes to the new one as a whole. ACK drops the record:
+ * what was written by then is still logged, what is written later gets EPIPE.
+ *
+ * TAP: pause closes its end of a pipe when the stream ends, and of both when one is full: the client was too slow.
+ * podlet closing its end ends the tap, and with CLONE_STDIN_ONCE stdin, if the tap had the input. A tap of no stream has no
+ * end that pause could see; there podlet sends CLOSE_STDIN. EBUSY: there are 4 already. A stream that the process
+ * doesn't have, or not any more, reads as ended.
  */
 #ifndef PODLET_PROTO_H
 #define PODLET_PROTO_H
@@ -105,7 +116,7 @@ struct msg_clone {
 	u32 stdout_fd;		/* read end of the pipe, or TTY master */
 	u32 stderr_fd;		/* read end of the pipe */
 	u32 stdin_fd;		/* write end of the pipe; of a TTY: none, its master is the input */
-	u32 log_fd;		/* the log file, opened O_WRONLY by podlet; its present offset is its end */
+	u32 log_fd;		/* the log file, opened O_WRONLY by podlet; lines are added at its end */
 	u32 tape_fds;		/* index of the tape's memfd; the tape's own fds are all behind it */
 	u32 writer_cgroup_fds;	/* CLONE_PAUSE: how many of the last fds are cgroup.procs files that this pod's log writer writes "0" to */
 	u32 reserved;

@@ -18,7 +18,7 @@ static struct record *at(struct ring *r, u64 position) { return (struct record *
 
 static void publish(struct ring *r, u64 head) { __atomic_store_n(&r->head, head, __ATOMIC_SEQ_CST); }
 
-/* Fills the rest of data, so that the next record starts at its beginning. The writer is told at once: what is filled is in use until it has seen it. */
+/* Fills the rest of data, so that the next record starts at its beginning. It is in use until the writer has seen it, so that is told at once. */
 static void pad(struct ring *r)
 {
 	u64 rest = RING_SIZE - r->head % RING_SIZE;

@@ -19,7 +19,7 @@
 
 #define RING_SIZE	(1u << 20)	/* bytes; what containers may write while their writer hangs on a disk */
 #define RING_KEEP	(32u << 10)	/* bytes of data that stay allocated when the ring was full and is empty again */
-/* For the control records: two of a process's may be on their way (its file and its end, or a change of file), and a third of the slot's last process. */
+/* For the control records: of a slot no more than 4 may be on their way (its file, LOG without one, its file again, its end). */
 #define RING_RESERVE	(PROTO_MAX_PROCESSES * 4u * (u32)sizeof(struct record))
 #define RING_NEVER	(~0ul)
 
@@ -100,7 +100,7 @@ void ring_kick(struct ring *r);
 /* ring_notify asks for a word when the tail has reached `at`; look at the tail again behind it. */
 void ring_notify(struct ring *r, u64 at);
 
-/* ring_trim gives memory back if the ring is empty. Returns 0 when there is nothing more to give back, else it wants to be called again later. */
+/* ring_trim gives memory back if the ring is empty. Returns 0 when there is no more to give, else it is to be called again later. */
 int ring_trim(struct ring *r);
 
 /* The writer's side. */
@@ -116,7 +116,7 @@ static inline u64 record_end(const struct record *rec, u64 at)
 
 static inline const u8 *record_data(const struct record *rec) { return (const u8 *)(rec + 1); }
 
-/* ring_recover makes good what the last writer committed and didn't carry out. ring_commit replaces the commit; returns whether the supervisor waits for it. */
+/* ring_recover makes good what the last writer committed and didn't carry out. ring_commit returns whether the supervisor waits for it. */
 void ring_recover(struct ring *r);
 int ring_commit(struct ring *r, const struct commit *c);
 

@@ -36,7 +36,6 @@
 #endif
 
 #define NO_FD (-1)
-#define SEEK_CUR 1	/* <linux/fs.h> has it, with too much else */
 
 /* The socket interface is the one part of the ABI that the kernel exports no header for. */
 #define SOCKET_RIGHTS		1	/* SCM_RIGHTS */

@@ -16,14 +16,15 @@
 
 #define SECOND		1000000000ul
 #define RETRY_NS	SECOND	/* between two tries to write a file that failed */
+#define FIRST_STEPS	8	/* before it joins its cgroups */
 #define IDLE_SECONDS	60	/* without output; then the writer goes, and the next output starts another one */
 
 static u8 out[128u << 10] __attribute__((aligned(ARCH_PAGE)));
 
 static void open_file(struct log_file *f, int fd, int fresh)
 {
-	struct stat st;
-	long at, flags = sys_fcntl(fd, F_GETFL, 0);
+	struct stat st = {0};
+	long flags = sys_fcntl(fd, F_GETFL, 0);
 
 	if (fresh)
 		memset(f, 0, sizeof(*f));
@@ -33,8 +34,7 @@ static void open_file(struct log_file *f, int fd, int fresh)
 	/* pwrite on an O_APPEND file appends, whatever the offset. */
 	if (flags >= 0 && (flags & O_APPEND))
 		sys_fcntl(fd, F_SETFL, flags & ~O_APPEND);
-	at = sys_lseek(fd, 0, SEEK_CUR);
-	f->offset = at > 0 ? (u64)at : 0;
+	f->offset = f->stream ? 0 : (u64)st.st_size;
 }
 
 /* Writes n bytes at the file's end as far as it goes. Returns how many it wrote, *error is 0 or why it weren't more. */
@@ -44,7 +44,8 @@ static u64 write_out(const struct log_file *f, const u8 *text, u64 n, int *error
 
 	*error = 0;
 	while (done < n) {
-		long wrote = f->stream ? sys_write(f->fd, text + done, n - done) : sys_pwrite(f->fd, text + done, n - done, f->offset + done);
+		long wrote = f->stream ? sys_write(f->fd, text + done, n - done)
+				       : sys_pwrite(f->fd, text + done, n - done, f->offset + done);
 
 		if (wrote == -EINTR)
 			continue;
@@ -206,21 +207,43 @@ static int wait_for_record(struct ring *r, int seconds)
 	return result != -ETIMEDOUT;
 }
 
-void writer_main(struct ring *r, int event, const int *cgroups, u32 ncgroups)
+/* Carries out at most that many steps. Returns whether the supervisor waits for a word. */
+static int some_steps(struct ring *r, u32 most)
+{
+	int result = 1, heard = 0;
+
+	for (u32 i = 0; i < most && result != 0; i++) {
+		result = writer_step(r);
+		heard |= result == 2;
+	}
+	return heard;
+}
+
+static void tell(int event)
 {
 	u64 one = 1;
-	int result;
+
+	sys_write(event, &one, sizeof(one));
+}
+
+void writer_main(struct ring *r, int event, const int *cgroups, u32 ncgroups)
+{
+	int result, heard;
 
 	title_role("podlet-logger");
 	/* A pod with the host's PID namespace has no guard that takes the writer along. */
 	sys_prctl(PR_SET_PDEATHSIG, SIGKILL, 0);
+	ring_recover(r);
+	/* Joining may take many milliseconds on v1. What a short process wrote shall be in its log by then; a flood can wait. */
+	heard = some_steps(r, FIRST_STEPS);
 	for (u32 i = 0; i < ncgroups; i++)
 		sys_write(cgroups[i], "0", 1);
-	ring_recover(r);
+	if (heard)
+		tell(event);
 	for (;;) {
 		while ((result = writer_step(r)) != 0)
 			if (result == 2)
-				sys_write(event, &one, sizeof(one));
+				tell(event);
 		if (wait_for_record(r, 1))
 			continue;
 		sys_madvise(out, sizeof(out), MADV_DONTNEED);

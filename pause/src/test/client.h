@@ -38,7 +38,10 @@ struct nursery nursery_start(int binary);	/* an fd: the path may be hidden by th
 struct pause pause_start(struct nursery *n, const char *name, u64 clone_flags, const int *cgroups, u32 ncgroups);
 int pause_connect(const char *name);
 
-/* ask sends m with fds and returns the type of the answer, which goes to reply (512 bytes); *fd is the fd that came or -1. EXITED messages in between are kept. */
+/*
+ * ask sends m with fds and returns the type of the answer, which goes to reply (512 bytes); *fd is the fd that came or
+ * -1. EXITED messages in between are kept.
+ */
 u32 ask(int socket, void *m, const int *fds, int n, void *reply, int *fd);
 u32 ask_id(int socket, u32 type, u64 id, int fd, void *reply);	/* closes fd */
 
