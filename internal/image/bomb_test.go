@@ -109,9 +109,8 @@ func TestHeaderBombs(t *testing.T) {
 }
 
 func paxRecord(key, value string) string {
-	n := len(key) + len(value) + 3
-	for s := fmt.Sprintf("%d %s=%s\n", n, key, value); ; n++ {
-		if s = fmt.Sprintf("%d %s=%s\n", n, key, value); len(s) == n {
+	for n := len(key) + len(value) + 3; ; n++ {
+		if s := fmt.Sprintf("%d %s=%s\n", n, key, value); len(s) == n {
 			return s
 		}
 	}

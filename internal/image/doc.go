@@ -29,5 +29,5 @@
 // Not done here: pulling. [Store.EnsureLayer] takes a layer's bytes from any reader, so that a pull can stream into it.
 //
 // Lock order: Store.commit, then Store.mu. commit makes changes of the records one after the other and is held while small files are
-// written; mu guards the maps only and is never held across a system call, so that List and Get answer whatever the disk does.
+// written (and while a new layer's directories are settled); mu guards the maps only and is never held across a system call, so that List and Get answer whatever the disk does.
 package image

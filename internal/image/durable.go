@@ -31,11 +31,11 @@ func (s *Store) syncLayers(ctx context.Context) {
 }
 
 func (s *Store) syncOnce(ctx context.Context) {
-	var fresh []Digest
+	fresh := map[Digest]int{}
 	s.mu.Lock()
 	for id, l := range s.mu.layers {
 		if !l.durable {
-			fresh = append(fresh, id)
+			fresh[id] = l.changes
 		}
 	}
 	s.mu.Unlock()
@@ -46,21 +46,21 @@ func (s *Store) syncOnce(ctx context.Context) {
 		s.log.Error("syncfs failed: layers stay without their durable mark", "err", err)
 		return
 	}
-	for _, id := range fresh {
+	for id, changes := range fresh {
 		if ctx.Err() != nil {
 			return
 		}
-		s.markDurable(id)
+		s.markDurable(id, changes)
 	}
 }
 
-func (s *Store) markDurable(id Digest) {
+func (s *Store) markDurable(id Digest, changes int) {
 	s.commit.Lock()
 	defer s.commit.Unlock()
 	s.mu.Lock()
 	l := s.mu.layers[id]
 	s.mu.Unlock()
-	if l == nil || l.durable {
+	if l == nil || l.durable || l.changes != changes {
 		return
 	}
 	// The mark may itself be lost by a power cut; then the layer is thrown away for nothing, which is harmless.

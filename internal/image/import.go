@@ -145,9 +145,12 @@ func (s *Store) importOne(ctx context.Context, a archive, f *found, o ImportOpti
 			DiffID: config.diffIDs[i], Blob: l.blob, Size: l.size, Progress: o.Progress,
 			Open: func(context.Context) (io.ReadCloser, error) {
 				r, size, err := a.open(l.file)
+				if errors.Is(err, fs.ErrNotExist) {
+					return nil, invalid("not in the archive: %w", err)
+				}
 				if err == nil && l.size >= 0 && size != l.size {
 					r.Close()
-					err = invalid("%d bytes: its descriptor says %d", size, l.size)
+					return nil, invalid("%d bytes: its descriptor says %d", size, l.size)
 				}
 				return r, err
 			},
@@ -183,6 +186,15 @@ func (s *Store) AddImage(ctx context.Context, config []byte, names []string, man
 			fresh.RepoDigests = appendNew(fresh.RepoDigests, digested)
 		}
 	}
+	s.mu.Lock()
+	missing := s.missingLayer(fresh)
+	s.mu.Unlock()
+	if !missing.IsZero() {
+		return Image{}, fmt.Errorf("layer %s is not in the store", missing)
+	}
+	if err := s.settleLayers(fresh.Layers); err != nil {
+		return Image{}, err
+	}
 	users, err := s.readUsers(fresh.Layers)
 	if err != nil {
 		return Image{}, err
@@ -196,12 +208,6 @@ func (s *Store) AddImage(ctx context.Context, config []byte, names []string, man
 // readUsers reads the image's users from its layers as a container would see them: through an overlay mount of its own, gone when this returns.
 func (s *Store) readUsers(layers []Digest) (*Users, error) {
 	s.mu.Lock()
-	for _, id := range layers {
-		if s.mu.layers[id] == nil {
-			s.mu.Unlock()
-			return nil, fmt.Errorf("layer %s is not in the store", id)
-		}
-	}
 	dirs := s.layerDirsLocked(layers)
 	s.mu.Unlock()
 	root, err := s.mounter.Overlay(mount.OverlayConfig{Lower: dirs, ReadOnly: true})

@@ -252,7 +252,7 @@ func TestImportNames(t *testing.T) {
 		{named(ref("host.test/a:1"), ref("host.test/b:2")), "", "host.test/a:1 host.test/b:2"},
 		{named(map[string]string{annotationImageName: "host.test/a:1", annotationRefName: "1"}), "", "host.test/a:1"},
 		{named(ref("bad name")), "", ""},
-		{named(ref("UPPER/x")), "", ""},
+		{named(ref("host.test/Upper")), "", ""},
 		{named(ref("v1")), "Bad", ""},
 		{named(ref("v1")), "busybox@" + someDigest, ""},
 	} {

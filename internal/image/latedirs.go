@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"bufio"
 	"encoding/binary"
-	"errors"
 	"io"
 	"os"
 
@@ -87,7 +86,7 @@ func (l *lateDirs) applyNext(r *bufio.Reader, root int) error {
 		path = []byte(".")
 	}
 	fd, err := openat2(root, string(path), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0, inRoot|unix.RESOLVE_NO_XDEV)
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+	if notThere(err) {
 		return nil // a later entry took its place
 	}
 	if err != nil {

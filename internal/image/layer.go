@@ -25,15 +25,18 @@ type layerRecord struct {
 	Bytes  int64 `json:"bytes"`
 	Inodes int64 `json:"inodes"`
 	// OpaqueRoot: the layer hides all layers below it (a whiteout of everything in the root directory, where overlayfs reads no mark).
-	OpaqueRoot bool      `json:"opaqueRoot,omitempty"`
-	Boot       string    `json:"boot"`
-	Unpacked   time.Time `json:"unpacked"`
+	OpaqueRoot bool `json:"opaqueRoot,omitempty"`
+	// Implicit: see settleLayers; empty once that was done.
+	Implicit [][]byte  `json:"implicit,omitempty"`
+	Boot     string    `json:"boot"`
+	Unpacked time.Time `json:"unpacked"`
 }
 
 // layerState is a complete layer. The fields beside the record are guarded by Store.mu.
 type layerState struct {
 	layerRecord
 	durable bool // changed with Store.commit held as well
+	changes int  // of a layer that was there: what was synced before one doesn't make it durable
 	pins    int  // imports under way that need it
 }
 
@@ -174,7 +177,7 @@ func (s *Store) addLayer(ctx context.Context, pins *Pins, src LayerSource) (err 
 		return err
 	}
 	l := &layerState{pins: 1, layerRecord: layerRecord{
-		DiffID: src.DiffID, Bytes: tree.bytes, Inodes: tree.inodes, OpaqueRoot: tree.opaqueRoot,
+		DiffID: src.DiffID, Bytes: tree.bytes, Inodes: tree.inodes, OpaqueRoot: tree.opaqueRoot, Implicit: tree.implicit,
 		Boot: s.boot, Unpacked: time.Now().UTC(),
 	}}
 	s.step("layer unpacked")

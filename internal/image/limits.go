@@ -16,6 +16,7 @@ const (
 	maxSparseBytes    = 256 << 30 // logical size of all sparse files of one layer
 	maxPathBytes      = 4095      // PATH_MAX without its NUL
 	maxNameBytes      = 255       // NAME_MAX
+	maxImplicitBytes  = 512 << 10 // names of directories of one layer without an entry
 	maxZstdWindow     = 128 << 20 // what zstd(1) itself accepts unasked
 
 	maxRecordBytes = 4 << 20

@@ -127,6 +127,11 @@ func openLocked(path string) (*Store, error) {
 		root.Close()
 		return nil, err
 	}
+	if err := lock.Chmod(0o600); err != nil {
+		lock.Close()
+		root.Close()
+		return nil, err
+	}
 	err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		err = fmt.Errorf("%s: %w", path, ErrLocked)

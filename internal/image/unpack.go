@@ -18,6 +18,8 @@ type treeSize struct {
 	// bytes and inodes are what it takes on the disk; entries are those of the tar.
 	bytes, inodes, entries int64
 	opaqueRoot             bool
+	// implicit are the directories that had no entry.
+	implicit [][]byte
 }
 
 // unpack writes the tree of a layer's tar (OCI image specification, layer.md) below root, an empty directory, as overlayfs wants a lower layer. An
@@ -45,12 +47,16 @@ func unpack(ctx context.Context, r io.Reader, root *os.File, progress func(entri
 	if err := u.count(u.root); err != nil {
 		return treeSize{}, err
 	}
+	if err := u.implicit.add(u.root); err != nil {
+		return treeSize{}, err
+	}
 	if err := u.entries(r); err != nil {
 		return treeSize{}, err
 	}
 	if err := late.apply(u.root); err != nil {
 		return treeSize{}, err
 	}
+	u.size.implicit = u.implicit.list()
 	return u.size, nil
 }
 
@@ -61,6 +67,7 @@ type unpacker struct {
 	buf      []byte
 	late     *lateDirs
 	size     treeSize
+	implicit implicitDirs
 	sparse   int64 // logical bytes of sparse files so far
 
 	// parent is the open directory parentPath, where the last entry went: the next one usually goes there too. It can't go stale: whatever
@@ -204,7 +211,7 @@ func (u *unpacker) openDir(dir string) (int, error) {
 	case unix.ENOENT, unix.ENOTDIR, unix.ELOOP:
 		return u.walk(dir)
 	}
-	return -1, &os.PathError{Op: "open directory", Path: dir, Err: err}
+	return -1, &os.PathError{Op: "open directory", Path: quote(dir), Err: err}
 }
 
 // walk is openDir step by step: it makes what is missing and follows links of this layer.
@@ -231,10 +238,10 @@ func (u *unpacker) step(at int, name, whole string) (int, error) {
 	fd, err := openat2(at, name, openDirFlags, 0, plain)
 	if err == unix.ENOENT {
 		if err := unix.Mkdirat(at, name, 0o755); err != nil {
-			return -1, &os.PathError{Op: "mkdir", Path: whole, Err: err}
+			return -1, &os.PathError{Op: "mkdir", Path: quote(whole), Err: err}
 		}
 		if fd, err = openat2(at, name, openDirFlags, 0, plain); err == nil {
-			err = u.implicit(fd)
+			err = errors.Join(u.finishImplicit(fd), u.implicit.add(fd))
 		}
 	} else if err == unix.ENOTDIR || err == unix.ELOOP {
 		return u.stepOver(at, name, whole)
@@ -243,13 +250,13 @@ func (u *unpacker) step(at int, name, whole string) (int, error) {
 		if fd >= 0 {
 			unix.Close(fd)
 		}
-		return -1, &os.PathError{Op: "open directory", Path: whole, Err: err}
+		return -1, &os.PathError{Op: "open directory", Path: quote(whole), Err: err}
 	}
 	return fd, nil
 }
 
-// implicit finishes a directory that the tar has no entry for, whatever umask and set-group-ID parents made of it.
-func (u *unpacker) implicit(fd int) error {
+// finishImplicit finishes a directory that the tar has no entry for, whatever umask and set-group-ID parents made of it.
+func (u *unpacker) finishImplicit(fd int) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return err
@@ -271,7 +278,7 @@ func (u *unpacker) implicit(fd int) error {
 func (u *unpacker) stepOver(at int, name, whole string) (int, error) {
 	var st unix.Stat_t
 	if err := unix.Fstatat(at, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return -1, &os.PathError{Op: "stat", Path: whole, Err: err}
+		return -1, &os.PathError{Op: "stat", Path: quote(whole), Err: err}
 	}
 	switch {
 	case st.Mode&unix.S_IFMT == unix.S_IFLNK:
@@ -279,10 +286,9 @@ func (u *unpacker) stepOver(at int, name, whole string) (int, error) {
 		if err != nil {
 			return -1, invalid("%s is a symbolic link that leads to no directory of this layer: %w", quote(whole), err)
 		}
-		// By links a tar could go deeper than any path is long, and what is there couldn't be named by anyone.
-		if _, err := os.Readlink(procFD(fd)); err != nil {
+		if _, err := pathIn(fd); err != nil {
 			unix.Close(fd)
-			return -1, invalid("%s leads to a directory deeper than %d bytes: %w", quote(whole), maxPathBytes, err)
+			return -1, fmt.Errorf("%s: %w", quote(whole), err)
 		}
 		return fd, nil
 	case isWhiteout(&st):
@@ -291,7 +297,7 @@ func (u *unpacker) stepOver(at int, name, whole string) (int, error) {
 		}
 		fd, err := openat2(at, name, openDirFlags, 0, plain)
 		if err == nil {
-			if err = u.implicit(fd); err != nil {
+			if err = u.finishImplicit(fd); err != nil {
 				unix.Close(fd)
 			}
 		}

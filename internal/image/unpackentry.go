@@ -166,6 +166,9 @@ func (u *unpacker) directory(parent int, base, whole string, h *tar.Header) erro
 	if err := setXattrs(unix.Setxattr, procFD(fd), h, &defaultACL); err != nil {
 		return err
 	}
+	if err := u.implicit.forget(fd); err != nil {
+		return err
+	}
 	if fresh {
 		if err := u.count(fd); err != nil {
 			return err

@@ -51,6 +51,14 @@ func (u *unpacker) whiteout(parent int, base string) error {
 		return os.NewSyscallError("open", err)
 	}
 	defer unix.Close(fd)
+	return u.hide(fd)
+}
+
+// hide makes a directory opaque. Nothing of the layers below is seen in it, nor is its mode theirs.
+func (u *unpacker) hide(fd int) error {
+	if err := u.implicit.forget(fd); err != nil {
+		return err
+	}
 	return setOpaque(fd)
 }
 
@@ -71,15 +79,20 @@ func (u *unpacker) opaque(dir int) error {
 }
 
 func setOpaque(fd int) error {
-	var now [2]byte
 	// A layer may repeat it a million times, and to write it is a transaction of the file system.
-	if n, err := unix.Getxattr(procFD(fd), opaqueXattr, now[:]); err == nil && string(now[:n]) == "y" {
+	if isOpaque(fd) {
 		return nil
 	}
 	if err := unix.Setxattr(procFD(fd), opaqueXattr, []byte("y"), 0); err != nil {
 		return fmt.Errorf("mark a directory opaque (setxattr %s; the store's file system must have trusted xattrs): %w", opaqueXattr, err)
 	}
 	return nil
+}
+
+func isOpaque(fd int) bool {
+	var value [2]byte
+	n, err := unix.Getxattr(procFD(fd), opaqueXattr, value[:])
+	return err == nil && string(value[:n]) == "y"
 }
 
 func isWhiteout(st *unix.Stat_t) bool {

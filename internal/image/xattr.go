@@ -32,13 +32,12 @@ func setXattrs(set xattrSetter, path string, h *tar.Header, late *[]byte) error 
 		}
 		value := []byte(h.PAXRecords[key])
 		switch {
-		case strings.HasPrefix(name, "trusted.") || strings.HasPrefix(name, "user.overlay."):
+		case isOverlayXattr(name):
 			return invalid("extended attribute %s: not a layer's to set", quote(name))
 		case name == defaultACL && late != nil:
 			*late = value
 			continue
-		case name == "security.capability" || strings.HasPrefix(name, "user.") || strings.HasPrefix(name, "system.posix_acl_"):
-		default:
+		case !layerXattr(name):
 			continue
 		}
 		err := setXattr(set, path, name, value, h.Typeflag)
@@ -47,6 +46,16 @@ func setXattrs(set xattrSetter, path string, h *tar.Header, late *[]byte) error 
 		}
 	}
 	return nil
+}
+
+// isOverlayXattr: overlayfs, or another privileged reader, takes it for its own.
+func isOverlayXattr(name string) bool {
+	return strings.HasPrefix(name, "trusted.") || strings.HasPrefix(name, "user.overlay.")
+}
+
+// layerXattr says which attributes are an image's own affair.
+func layerXattr(name string) bool {
+	return name == "security.capability" || strings.HasPrefix(name, "system.posix_acl_") || strings.HasPrefix(name, "user.") && !isOverlayXattr(name)
 }
 
 func setXattr(set xattrSetter, path, name string, value []byte, typeflag byte) error {
