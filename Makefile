@@ -22,7 +22,7 @@ pause: ## the C process only, into pause/made-by-make
 	@hack/deps.sh build
 	@$(MAKE) --no-print-directory -s -C pause/src
 
-test: pause ## every test, as root: C under sanitizers, vet, gofmt, go test -race; fails if it leaves anything on the machine
+test: build build/floor ## every test, as root: C under sanitizers, vet, gofmt, go test -race; fails if it leaves anything on the machine
 	@hack/deps.sh test
 	go build -o build/leftovers ./hack/leftovers
 	build/leftovers $(MAKE) --no-print-directory tests
@@ -40,7 +40,7 @@ demo: build ## a pod of two containers, shown from its start to the proof that n
 	@hack/deps.sh demo
 	go run ./hack/demo
 
-build/floor: $(wildcard hack/floor/*.[ch])
+build/floor: $(wildcard hack/floor/*.[ch]) | pause
 	@mkdir -p build
 	gcc -std=gnu17 -O2 -Wall -Wextra -Werror -Wshadow -static -o $@ $(filter %.c,$^)
 
@@ -53,10 +53,10 @@ vet:
 	@unformatted=$$(gofmt -l $(GO_DIRS)); [ -z "$$unformatted" ] || { echo "not gofmt-clean (gofmt -w mends it):"; echo "$$unformatted"; exit 1; }
 	go vet ./...
 
-lint: pause vet ## gofmt, vet, staticcheck, and the arm64 build of everything
+lint: pause vet ## gofmt, vet, staticcheck; for arm64 the build of everything, and pause's unit tests in an emulator
 	@hack/deps.sh lint
 	go tool -modfile=hack/lint/go.mod staticcheck ./...
-	$(MAKE) -C pause/src arm64
+	$(MAKE) -C pause/src arm64 test-arm64
 	GOARCH=arm64 go vet ./...
 	GOARCH=arm64 go build -o build/arm64/ ./...
 

@@ -1,6 +1,7 @@
 package cri
 
 import (
+	"errors"
 	"path"
 	"strings"
 
@@ -52,19 +53,25 @@ func ContainerSpec(s *spec.Sandbox, c *cri.ContainerConfig, m *spec.Machine) (*s
 	return out, containerLinux(s, out, c.GetLinux(), m)
 }
 
-// processStrings reads what becomes a C string: a NUL would cut it short.
-func processStrings(c *cri.ContainerConfig, out *spec.Container) error {
-	for _, list := range [][]string{c.Command, c.Args, {c.WorkingDir}} {
-		for _, text := range list {
-			if strings.ContainsRune(text, 0) {
-				return invalid("command, args or working_dir with a NUL: %q", text)
-			}
+// noNUL refuses what could not become a C string whole.
+func noNUL(field string, list ...string) error {
+	for _, text := range list {
+		if strings.ContainsRune(text, 0) {
+			return invalid("%s with a NUL: %.100q", field, text)
 		}
+	}
+	return nil
+}
+
+// processStrings reads what becomes the program's arguments and environment.
+func processStrings(c *cri.ContainerConfig, out *spec.Container) error {
+	if err := errors.Join(noNUL("command", c.Command...), noNUL("args", c.Args...), noNUL("working_dir", c.WorkingDir)); err != nil {
+		return err
 	}
 	for _, kv := range c.Envs {
 		name, value := kv.GetKey(), string(kv.GetValue())
 		if name == "" || strings.ContainsAny(name, "=\x00") || strings.ContainsRune(value, 0) {
-			return invalid("environment variable %q", name)
+			return invalid("environment variable %.100q: want a name without '=', and no NUL", name)
 		}
 		out.Env = append(out.Env, spec.Var{Name: name, Value: value})
 	}

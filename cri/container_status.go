@@ -2,7 +2,6 @@ package cri
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -100,25 +99,4 @@ func criMounts(list []spec.Mount) []*cri.Mount {
 		out = append(out, v)
 	}
 	return out
-}
-
-// ListContainers lists the containers that a filter lets through, the youngest first.
-func (s *Server) ListContainers(ctx context.Context, r *cri.ListContainersRequest) (*cri.ListContainersResponse, error) {
-	f := r.GetFilter()
-	list := s.Pods.Containers(ctx)
-	slices.SortFunc(list, func(a, b *pod.ContainerStatus) int { return b.Created.Compare(a.Created) })
-	answer := &cri.ListContainersResponse{}
-	for _, st := range list {
-		state := containerState(st)
-		if !prefixed(st.ID, f.GetId()) || !prefixed(st.PodID, f.GetPodSandboxId()) ||
-			(f.GetState() != nil && f.State.State != state) || !selects(f.GetLabelSelector(), st.Spec.Labels) {
-			continue
-		}
-		answer.Containers = append(answer.Containers, &cri.Container{
-			Id: st.ID, PodSandboxId: st.PodID, Metadata: &cri.ContainerMetadata{Name: st.Spec.Name, Attempt: st.Spec.Attempt},
-			Image: imageSpec(st.Spec), ImageRef: s.imageRef(st.Spec), ImageId: st.Spec.ImageID, State: state, CreatedAt: st.Created.UnixNano(),
-			Labels: st.Spec.Labels, Annotations: st.Spec.Annotations,
-		})
-	}
-	return answer, nil
 }

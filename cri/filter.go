@@ -1,12 +1,6 @@
 package cri
 
-import (
-	"strings"
-
-	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
-
-	"podlet/internal/mount"
-)
+import "strings"
 
 // prefixed says whether a filter's id, whole or its beginning as crictl's users type it, means this id.
 func prefixed(id, filter string) bool { return strings.HasPrefix(id, filter) }
@@ -19,12 +13,4 @@ func selects(selector, labels map[string]string) bool {
 		}
 	}
 	return true
-}
-
-func idMappings(list []mount.IDMapping) []*cri.IDMapping {
-	var out []*cri.IDMapping
-	for _, m := range list {
-		out = append(out, &cri.IDMapping{ContainerId: m.ContainerID, HostId: m.HostID, Length: m.Length})
-	}
-	return out
 }

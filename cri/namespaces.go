@@ -124,3 +124,11 @@ func sameAsSandbox(s *spec.Sandbox, o *cri.NamespaceOption) error {
 	}
 	return nil
 }
+
+func idMappings(list []mount.IDMapping) []*cri.IDMapping {
+	var out []*cri.IDMapping
+	for _, m := range list {
+		out = append(out, &cri.IDMapping{ContainerId: m.ContainerID, HostId: m.HostID, Length: m.Length})
+	}
+	return out
+}

@@ -22,13 +22,3 @@ func (s *Server) RunPodSandbox(ctx context.Context, r *cri.RunPodSandboxRequest)
 	}
 	return &cri.RunPodSandboxResponse{PodSandboxId: id}, nil
 }
-
-// StopPodSandbox ends all that runs in a pod.
-func (s *Server) StopPodSandbox(ctx context.Context, r *cri.StopPodSandboxRequest) (*cri.StopPodSandboxResponse, error) {
-	return &cri.StopPodSandboxResponse{}, s.Pods.StopPod(ctx, r.GetPodSandboxId())
-}
-
-// RemovePodSandbox removes a pod and its containers.
-func (s *Server) RemovePodSandbox(ctx context.Context, r *cri.RemovePodSandboxRequest) (*cri.RemovePodSandboxResponse, error) {
-	return &cri.RemovePodSandboxResponse{}, s.Pods.RemovePod(ctx, r.GetPodSandboxId())
-}

@@ -3,7 +3,6 @@ package cri
 import (
 	"context"
 	"encoding/json"
-	"slices"
 	"time"
 
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -60,25 +59,6 @@ func (s *Server) network(st *pod.PodStatus) (*cri.PodSandboxNetworkStatus, error
 		network.AdditionalIps = append(network.AdditionalIps, &cri.PodIP{Ip: ip})
 	}
 	return network, nil
-}
-
-// ListPodSandbox lists the pods that a filter lets through, the youngest first.
-func (s *Server) ListPodSandbox(ctx context.Context, r *cri.ListPodSandboxRequest) (*cri.ListPodSandboxResponse, error) {
-	f := r.GetFilter()
-	pods := s.Pods.Pods(ctx)
-	slices.SortFunc(pods, func(a, b *pod.PodStatus) int { return b.Created.Compare(a.Created) })
-	answer := &cri.ListPodSandboxResponse{}
-	for _, st := range pods {
-		state := podState(st.State)
-		if !prefixed(st.ID, f.GetId()) || (f.GetState() != nil && f.State.State != state) || !selects(f.GetLabelSelector(), st.Spec.Labels) {
-			continue
-		}
-		answer.Items = append(answer.Items, &cri.PodSandbox{
-			Id: st.ID, Metadata: podMetadata(st.Spec), State: state, CreatedAt: st.Created.UnixNano(),
-			Labels: st.Spec.Labels, Annotations: st.Spec.Annotations, RuntimeHandler: st.Spec.RuntimeHandler,
-		})
-	}
-	return answer, nil
 }
 
 func podMetadata(s *spec.Sandbox) *cri.PodSandboxMetadata {

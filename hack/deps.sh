@@ -9,7 +9,7 @@ packages() {
 	test) echo gcc libc6-dev make clang libclang-rt-14-dev e2fsprogs strace busybox-static ;;
 	demo) echo gcc libc6-dev make busybox-static ;;
 	bench) echo gcc libc6-dev make busybox-static ;;
-	lint) echo gcc libc6-dev make gcc-aarch64-linux-gnu linux-libc-dev-arm64-cross ;;
+	lint) echo gcc libc6-dev make gcc-aarch64-linux-gnu libc6-dev-arm64-cross linux-libc-dev-arm64-cross qemu-user-static ;;
 	fuzz) echo gcc libc6-dev make clang libclang-rt-14-dev ;;
 	vm) echo gcc libc6-dev make qemu-system-x86 e2fsprogs ;;
 	*) echo "hack/deps.sh: unknown group '$1'; there are build, test, demo, bench, lint, fuzz and vm" >&2; return 1 ;;

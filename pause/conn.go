@@ -122,11 +122,14 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// Drain waits until the connection is over and each exit that came by it was handed to onExit, which therefore must not call it. Who
-// knows that pause is dead calls it before Close: what pause said last is not lost then.
-func (c *Conn) Drain() {
-	<-c.lost
-	c.running.Wait()
+// Drain waits until pause has ended the connection and each exit that came by it was handed to onExit, which therefore must not call it.
+// Who knows that pause is dead calls it before Close, so that what pause said last is not lost. After ctx it waits no more.
+func (c *Conn) Drain(ctx context.Context) {
+	select {
+	case <-c.lost:
+		c.running.Wait()
+	case <-ctx.Done():
+	}
 }
 
 // end makes the connection be over because of err. Only the first call does something.

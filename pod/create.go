@@ -20,15 +20,16 @@ func (r *Runtime) CreateContainer(ctx context.Context, podID string, s *spec.Con
 		return "", err
 	}
 	key := fmt.Sprintf("container %s %q %d", podID, s.Name, s.Attempt)
-	return r.starts.do(ctx, key, func() (string, error) { return p.create(s) })
+	return r.starts.do(ctx, key, func() (string, error) { return p.create(ctx, s) })
 }
 
-func (p *Pod) create(s *spec.Container) (_ string, err error) {
+func (p *Pod) create(ctx context.Context, s *spec.Container) (_ string, err error) {
 	name := p.name() + "/" + s.Name
 	if err := p.admits(s); err != nil {
 		return "", fmt.Errorf("create container %s: %w", name, err)
 	}
-	c := &Container{pod: p, id: newID(), settled: make(chan struct{}), done: make(chan struct{})}
+	want := *s
+	c := p.newContainer(newID(), &want)
 	img, err := p.rt.images.Hold(s.Image, c.id)
 	if err != nil {
 		return "", fmt.Errorf("create container %s: image %q: %w", name, s.Image, err)
@@ -37,7 +38,6 @@ func (p *Pod) create(s *spec.Container) (_ string, err error) {
 	defer func() { back.unless(&err) }()
 	back.add(func(context.Context) error { p.rt.images.Release(c.id); return nil })
 
-	want := *s
 	want.ImageID = img.ID.String()
 	c.rec = containerRecord{Spec: &want, Image: imageConfig(&img.Config), State: Created, Created: time.Now()}
 	if err := c.resolve(&img); err != nil {
@@ -48,6 +48,9 @@ func (p *Pod) create(s *spec.Container) (_ string, err error) {
 		return "", fmt.Errorf("create container %s: writable layer: %w", name, err)
 	}
 	back.add(func(context.Context) error { return p.rt.records.Delete(p.id, record.Container(c.id)) })
+	if err := ctx.Err(); err != nil {
+		return "", fmt.Errorf("create container %s: %w", name, err)
+	}
 	return c.id, p.enlist(c)
 }
 
@@ -59,8 +62,8 @@ func (p *Pod) enlist(c *Container) error {
 		return fmt.Errorf("create container %s: the pod is not ready: %w", c.name(), ErrState)
 	}
 	for _, other := range p.mu.containers {
-		if other.rec.State != removed && other.rec.Spec.Name == c.rec.Spec.Name && other.rec.Spec.Attempt == c.rec.Spec.Attempt {
-			return fmt.Errorf("container %s (attempt %d) is there already as %s: %w", c.name(), c.rec.Spec.Attempt, other.id, ErrExists)
+		if other.rec.State != removed && other.rec.Spec.Name == c.spec.Name && other.rec.Spec.Attempt == c.spec.Attempt {
+			return fmt.Errorf("container %s (attempt %d) is there already as %s: %w", c.name(), c.spec.Attempt, other.id, ErrExists)
 		}
 	}
 	if err := c.saveLocked(func(*containerRecord) {}); err != nil {
@@ -124,14 +127,14 @@ func (c *Container) resolve(img *image.Image) error {
 	if err != nil {
 		return err
 	}
-	process, missing, err := spec.NewProcess(c.pod.spec, c.rec.Spec, c.rec.Image, id, &c.pod.rt.machine)
+	process, missing, err := spec.NewProcess(c.pod.spec, c.spec, c.rec.Image, id, &c.pod.rt.machine)
 	if err != nil {
 		return errors.Join(ErrInvalid, err)
 	}
 	if len(missing) > 0 {
 		c.pod.rt.log.Warn("podlet can't give capabilities that it doesn't have itself", "container", c.name(), "missing", missing)
 	}
-	c.rec.Process = process
+	c.process, c.rec.Process = process, process
 	return nil
 }
 

@@ -12,11 +12,11 @@ import (
 
 // deviceRules say which devices the container may use; nil, all of them, for a privileged one.
 func (c *Container) deviceRules() ([]cgroup.DeviceRule, error) {
-	if c.rec.Spec.Privileged {
+	if c.spec.Privileged {
 		return nil, nil
 	}
 	rules := spec.DefaultDevices()
-	for _, d := range c.rec.Spec.Devices {
+	for _, d := range c.spec.Devices {
 		nodes, err := mount.HostDevices(d.HostPath, d.ContainerPath)
 		if err != nil {
 			return nil, fmt.Errorf("device %s: %w", d.HostPath, err)

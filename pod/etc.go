@@ -1,12 +1,22 @@
 package pod
 
-import "podlet/pod/etcfiles"
+import (
+	"fmt"
+	"os"
 
-// etcFiles are the pod's hosts, hostname and resolv.conf. A pod in the node's network has the node's own.
+	"podlet/pod/etcfiles"
+)
+
+// etcFiles are the pod's hosts, hostname and resolv.conf. A pod in the node's network has the node's own, and one that was given no
+// name has the node's, as its UTS namespace is a copy of the node's.
 func (p *Pod) etcFiles() (map[string][]byte, error) {
 	name := p.spec.Hostname
-	if p.spec.HostNetwork {
-		name = ""
+	if p.spec.HostNetwork || name == "" {
+		node, err := os.Hostname()
+		if err != nil {
+			return nil, fmt.Errorf("read the node's host name: %w", err)
+		}
+		name = node
 	}
 	hostname, err := etcfiles.Hostname(name)
 	if err != nil {

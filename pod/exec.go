@@ -69,7 +69,7 @@ func (c *Container) execSync(ctx context.Context, args []string) (*ExecResult, e
 		return nil, err
 	}
 	defer stderr.close()
-	null, err := os.OpenFile("/dev/null", os.O_RDONLY, 0)
+	null, err := c.pod.rt.mounts.OpenNull()
 	if err := files.add(launch.FDStdin, null, err); err != nil {
 		return nil, err
 	}
@@ -110,7 +110,7 @@ type execution struct {
 // newExec makes the command's own cgroup and its tape.
 func (c *Container) newExec(args []string, files fds) (*execution, error) {
 	c.pod.mu.Lock()
-	state, member, group := c.rec.State, c.pidfd, c.group
+	state, member := c.rec.State, c.pidfd
 	var err error
 	if state == Running && member != nil {
 		files[launch.FDMember], err = duplicate(member)
@@ -123,15 +123,19 @@ func (c *Container) newExec(args []string, files fds) (*execution, error) {
 		return nil, err
 	}
 	e := &execution{c: c, id: newID(), ended: make(chan pause.State, 1)}
-	cg, err := joinFiles(group, files)
+	var cg launch.Cgroup
+	err = c.withGroup(func(group *cgroup.Group) (err error) {
+		if cg, err = joinFiles(group, files); err != nil {
+			return err
+		}
+		return e.ownCgroup(group, files)
+	})
 	if err != nil {
-		return nil, err
-	}
-	if err := e.ownCgroup(group, files); err != nil {
+		e.close()
 		return nil, err
 	}
 	e.tape, err = (&launch.Exec{
-		Name: c.name(), Process: c.rec.Process.Exec(args, false), UserNS: c.pod.spec.UserNS != nil, Cgroup: cg, Machine: &c.pod.rt.machine,
+		Name: c.name(), Process: c.process.Exec(args, false), UserNS: c.pod.spec.UserNS != nil, Cgroup: cg, Machine: &c.pod.rt.machine,
 	}).Tape()
 	if err != nil {
 		e.close()
@@ -140,9 +144,12 @@ func (c *Container) newExec(args []string, files fds) (*execution, error) {
 	return e, nil
 }
 
+// execCgroup is the name of a command's cgroup.
+func execCgroup(id string) string { return "exec-" + id[:16] }
+
 // ownCgroup puts the command into a child cgroup, so that all it starts can be ended at once.
 func (e *execution) ownCgroup(group *cgroup.Group, files fds) error {
-	own, err := group.NewExec("exec-" + e.id[:16])
+	own, err := group.NewExec(execCgroup(e.id))
 	if errors.Is(err, cgroup.ErrUnsupported) {
 		return nil
 	}

@@ -9,17 +9,27 @@ import (
 	"podlet/pause"
 )
 
-// exited records the end of the container's process and sees to what it leaves behind.
-func (c *Container) exited(s pause.State) {
+// exited records the end of the container's process and sees to what it leaves behind. It gives false where the record can't be written.
+func (c *Container) exited(s pause.State) (saved bool) {
 	c.pod.mu.Lock()
-	if c.rec.State == Exited || c.rec.State == removed || c.rec.State == Created {
+	if c.takenBack != nil {
+		close(c.takenBack)
+		c.takenBack = nil
+		c.dropPidfdLocked()
 		c.pod.mu.Unlock()
-		return
+		return true
+	}
+	if c.rec.State != Running && c.rec.State != Starting {
+		saved := !c.unsaved
+		c.pod.mu.Unlock()
+		return saved
 	}
 	end := c.verdict(s)
-	c.endLocked(end)
+	c.unsaved = !c.endLocked(end)
+	saved = !c.unsaved
 	c.pod.mu.Unlock()
 	c.pod.rt.janitor.clear(c)
+	return saved
 }
 
 // killedWithPod records that the container ended as its pod did, if it ran.
@@ -41,22 +51,29 @@ type ending struct {
 	reason, message string
 }
 
-func (c *Container) endLocked(e ending) {
-	c.forceLocked(func(rec *containerRecord) {
+// endLocked makes the container exited, and says whether that could be written down. It is called once, of a container that was starting or running.
+func (c *Container) endLocked(e ending) (saved bool) {
+	saved = c.forceLocked(func(rec *containerRecord) {
 		rec.State, rec.Finished = Exited, e.at
 		rec.ExitCode, rec.Reason, rec.Message = e.code, e.reason, e.message
 	})
+	c.dropPidfdLocked()
+	close(c.done)
+	return saved
+}
+
+func (c *Container) dropPidfdLocked() {
 	if c.pidfd != nil {
 		c.pidfd.Close()
 		c.pidfd = nil
 	}
-	close(c.done)
 }
 
 // verdict tells from pause's words and the cgroup's counters why the process ended. The counter is read before the cgroup goes.
 func (c *Container) verdict(s pause.State) ending {
 	if s.Errno != 0 {
-		return ending{s.Exited, exitCannotRun, ReasonCannotRun, c.launchFailure(s)}
+		c.failed = c.launchFailure(s)
+		return ending{s.Exited, exitCannotRun, ReasonCannotRun, c.failed.Error()}
 	}
 	e := ending{at: s.Exited, code: s.Status.ExitStatus(), reason: ReasonError}
 	if s.Status.Signaled() {
@@ -76,7 +93,7 @@ func (c *Container) verdict(s pause.State) ending {
 	// The counter is cumulative and counts children as well: only a kill since the last look, of a process that ended by SIGKILL, is meant.
 	if kills > c.rec.OOMKills {
 		e.reason = ReasonOOMKilled
-		e.message = fmt.Sprintf("the container's first process was killed for want of memory; the container's limit is %s", memoryLimit(c.rec.Spec.Resources.MemoryLimitBytes))
+		e.message = fmt.Sprintf("the container's first process was killed for want of memory; the container's limit is %s", memoryLimit(c.spec.Resources.MemoryLimitBytes))
 	}
 	return e
 }
@@ -89,9 +106,9 @@ func memoryLimit(bytes int64) string {
 }
 
 // launchFailure puts a failed launch into words. After a restart of podlet its tape is gone, and with it the words for the step.
-func (c *Container) launchFailure(s pause.State) string {
+func (c *Container) launchFailure(s pause.State) error {
 	if c.playing == nil {
-		return fmt.Sprintf("its launch was cut short at step %d as podlet ended: %v", s.Step, s.Errno)
+		return fmt.Errorf("its launch was cut short at step %d as podlet ended: %w", s.Step, s.Errno)
 	}
-	return c.playing.Error(s.Step, int32(s.Errno)).Error()
+	return c.playing.Error(s.Step, int32(s.Errno))
 }

@@ -2,6 +2,7 @@ package pod
 
 import (
 	"context"
+	"errors"
 	"sync"
 )
 
@@ -30,12 +31,7 @@ func (f *flights) do(ctx context.Context, key string, create func() (string, err
 			mine := &flight{done: make(chan struct{})}
 			f.under[key] = mine
 			f.mu.Unlock()
-			mine.id, mine.err = create()
-			f.mu.Lock()
-			delete(f.under, key)
-			f.mu.Unlock()
-			close(mine.done)
-			return mine.id, mine.err
+			return f.lead(key, mine, create)
 		}
 		f.mu.Unlock()
 		select {
@@ -47,4 +43,17 @@ func (f *flights) do(ctx context.Context, key string, create func() (string, err
 			return "", ctx.Err()
 		}
 	}
+}
+
+// lead calls create, and tells those that wait, whatever becomes of it: the name must be free even after a panic.
+func (f *flights) lead(key string, mine *flight, create func() (string, error)) (string, error) {
+	mine.err = errors.New("the creation broke off")
+	defer func() {
+		f.mu.Lock()
+		delete(f.under, key)
+		f.mu.Unlock()
+		close(mine.done)
+	}()
+	mine.id, mine.err = create()
+	return mine.id, mine.err
 }

@@ -10,10 +10,10 @@ import (
 
 // identity resolves who the container's process is, against the image's own passwd and group files.
 func (c *Container) identity(img *image.Image) (*spec.Identity, error) {
-	u := c.rec.Spec.User
+	u := c.spec.User
 	users, err := c.pod.rt.images.Users(img.ID)
 	if err != nil {
-		return nil, fmt.Errorf("users of image %s: %w", c.rec.Spec.Image, err)
+		return nil, fmt.Errorf("users of image %s: %w", c.spec.Image, err)
 	}
 	policy := image.GroupsMerge
 	if u.Strict {
@@ -34,7 +34,7 @@ func imageConfig(c *image.Config) *spec.Image {
 
 // hostIdentity are the host's ids of the container's user.
 func (c *Container) hostIdentity() (uid, gid int) {
-	p := c.rec.Process
+	p := c.process
 	if c.pod.spec.UserNS == nil {
 		return int(p.UID), int(p.GID)
 	}

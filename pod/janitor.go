@@ -3,6 +3,7 @@ package pod
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -13,9 +14,12 @@ import (
 
 // janitor takes away what can't always be taken away at once: cgroups whose processes hang in the kernel, and writable layers, which
 // take long to delete. An obligation stands in the container's record (state "removed") until it is met, so it survives restarts.
+//
+// Layers and cgroups have a goroutine each: a disk that hangs must not keep processes alive.
 type janitor struct {
-	rt   *Runtime
-	wake chan struct{}
+	rt *Runtime
+	// wake is for cgroups, waste for layers.
+	wake, waste chan struct{}
 
 	mu    sync.Mutex
 	owing map[*Container]struct{}
@@ -32,9 +36,10 @@ const (
 
 func (j *janitor) start(rt *Runtime) {
 	j.rt = rt
-	j.wake = make(chan struct{}, 1)
+	j.wake, j.waste = make(chan struct{}, 1), make(chan struct{}, 1)
 	j.owing, j.pods = map[*Container]struct{}{}, map[*Pod]struct{}{}
-	rt.work.Go(j.run)
+	rt.work.Go(func() { j.repeat(j.wake, j.turn) })
+	rt.work.Go(func() { j.repeat(j.waste, j.emptyTrash) })
 }
 
 // clear ends what a container that has exited left in its cgroup, and removes the cgroup, off the caller's path.
@@ -57,18 +62,37 @@ func (j *janitor) finish(ctx context.Context, c *Container) {
 	}
 }
 
-// finishPod removes a pod's record, unless containers are still owed.
-func (j *janitor) finishPod(p *Pod) error {
-	p.mu.Lock()
-	left := len(p.mu.containers)
-	p.mu.Unlock()
-	if left == 0 {
-		return j.rt.records.DeletePod(p.id)
+// finishPod removes a pod's record; where containers are still owed it stays, as that of a pod which is gone for everybody else.
+func (j *janitor) finishPod(p *Pod) {
+	if j.dropPod(p) {
+		return
 	}
+	p.mu.Lock()
+	if p.mu.rec.State != podRemoved {
+		if err := p.saveLocked(func(rec *podRecord) { rec.State = podRemoved }); err != nil {
+			j.rt.log.Error("can't write that a pod was removed; after a restart of podlet it will be there again", "pod", p.name(), "id", p.id, "error", err)
+		}
+	}
+	p.mu.Unlock()
 	j.mu.Lock()
 	j.pods[p] = struct{}{}
 	j.mu.Unlock()
-	return nil
+	poke(j.wake)
+}
+
+// dropPod removes the record of a pod that has no containers any more, not even removed ones.
+func (j *janitor) dropPod(p *Pod) bool {
+	p.mu.Lock()
+	left := len(p.mu.containers)
+	p.mu.Unlock()
+	if left > 0 {
+		return false
+	}
+	if err := j.rt.records.DeletePod(p.id); err != nil {
+		j.rt.log.Warn("can't delete a pod's record; podlet will try again", "pod", p.name(), "id", p.id, "error", err)
+		return false
+	}
+	return true
 }
 
 func (j *janitor) attempt(ctx context.Context, c *Container) error {
@@ -88,34 +112,30 @@ func (j *janitor) owe(c *Container) {
 	j.mu.Lock()
 	j.owing[c] = struct{}{}
 	j.mu.Unlock()
-	j.poke()
+	poke(j.wake)
 }
 
-func (j *janitor) poke() {
+func poke(wake chan struct{}) {
 	select {
-	case j.wake <- struct{}{}:
+	case wake <- struct{}{}:
 	default:
 	}
 }
 
-// run tries again what is owed, ever more slowly, until Runtime.Close.
-func (j *janitor) run() {
+// repeat calls turn at once and whenever it is woken, and again, ever more seldom, as long as it gives false, until Runtime.Close.
+func (j *janitor) repeat(wake chan struct{}, turn func() (done bool)) {
 	wait := janitorTurn
-	for {
-		timer := time.NewTimer(wait)
+	for j.rt.life.Err() == nil {
+		var again <-chan time.Time
+		if !turn() {
+			again = time.After(wait)
+		}
 		select {
-		case <-j.wake:
+		case <-wake:
 			wait = janitorTurn
-		case <-timer.C:
+		case <-again:
 			wait = min(2*wait, janitorMost)
 		case <-j.rt.life.Done():
-			timer.Stop()
-			return
-		}
-		timer.Stop()
-		j.emptyTrash()
-		if j.turn() {
-			wait = janitorMost
 		}
 	}
 }
@@ -144,10 +164,7 @@ func (j *janitor) turn() bool {
 		j.mu.Unlock()
 	}
 	for _, p := range pods {
-		p.mu.Lock()
-		left := len(p.mu.containers)
-		p.mu.Unlock()
-		if left > 0 || j.rt.records.DeletePod(p.id) != nil {
+		if !j.dropPod(p) {
 			continue
 		}
 		j.mu.Lock()
@@ -159,10 +176,71 @@ func (j *janitor) turn() bool {
 	return len(j.owing)+len(j.pods) == 0
 }
 
-// removeGroup kills what is left in the container's cgroup and removes it with the parents that were made for it.
+// removeGroup kills what is left in the container's cgroup and removes it with the parents that were made for it. It waits for a start
+// that is under way: until that has ended the cgroup is the start's.
 func (c *Container) removeGroup(ctx context.Context) error {
-	c.clearing.Lock()
-	defer c.clearing.Unlock()
+	if err := c.startOver(ctx); err != nil {
+		return err
+	}
+	return c.clearGroup(ctx)
+}
+
+// startOver waits for the end of a start that is under way.
+func (c *Container) startOver(ctx context.Context) error {
+	c.pod.mu.Lock()
+	starting := c.starting
+	c.pod.mu.Unlock()
+	if starting == nil {
+		return nil
+	}
+	select {
+	case <-starting:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the end of the container's start: %w", ctx.Err())
+	}
+}
+
+// clearGroup is removeGroup for the start itself.
+func (c *Container) clearGroup(ctx context.Context) error {
+	select {
+	case c.clearing <- struct{}{}:
+		defer func() { <-c.clearing }()
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the removal of the container's cgroup: %w", ctx.Err())
+	}
+	c.pod.mu.Lock()
+	path := c.rec.Cgroup
+	c.pod.mu.Unlock()
+	if path == "" {
+		return nil
+	}
+	if err := c.withGroup(func(group *cgroup.Group) error { return endGroup(ctx, group) }); err != nil {
+		return err
+	}
+	return c.groupGone(path)
+}
+
+// awaitEmpty waits until nothing runs in the container's cgroup.
+func (c *Container) awaitEmpty(ctx context.Context) error {
+	return c.withGroup(func(group *cgroup.Group) error { return group.WaitEmpty(ctx) })
+}
+
+// endGroup ends what is in a cgroup, and removes it.
+func endGroup(ctx context.Context, group *cgroup.Group) error {
+	if err := group.Kill(ctx); err != nil {
+		return err
+	}
+	if err := group.WaitEmpty(ctx); err != nil {
+		return err
+	}
+	return group.Remove(ctx)
+}
+
+// withGroup calls use with the container's cgroup, which stays open meanwhile. Of a container that has none nothing is to be done.
+func (c *Container) withGroup(use func(*cgroup.Group) error) error {
+	c.using.RLock()
+	defer c.using.RUnlock()
 	c.pod.mu.Lock()
 	group, path := c.group, c.rec.Cgroup
 	c.pod.mu.Unlock()
@@ -170,29 +248,19 @@ func (c *Container) removeGroup(ctx context.Context) error {
 		return nil
 	}
 	if group == nil {
-		var err error
-		if group, err = c.pod.rt.loadGroup(path); err != nil {
+		loaded, err := c.pod.rt.loadGroup(path)
+		if loaded == nil {
 			return err
 		}
-		if group == nil {
-			return c.groupGone(path)
-		}
-		defer group.Close()
+		defer loaded.Close()
+		group = loaded
 	}
-	if err := group.Kill(ctx); err != nil {
-		return err
-	}
-	if err := group.WaitEmpty(ctx); err != nil {
-		return err
-	}
-	if err := group.Remove(ctx); err != nil {
-		return err
-	}
-	return c.groupGone(path)
+	return use(group)
 }
 
-// groupGone notes that the container has no cgroup any more.
+// groupGone notes that the container has no cgroup any more. The record learns it when it is written next: a cgroup that isn't there is no harm.
 func (c *Container) groupGone(path string) error {
+	c.using.Lock()
 	c.pod.mu.Lock()
 	if c.group != nil {
 		c.group.Close()
@@ -200,6 +268,7 @@ func (c *Container) groupGone(path string) error {
 	}
 	c.rec.Cgroup = ""
 	c.pod.mu.Unlock()
+	c.using.Unlock()
 	p, err := cgroup.ParsePath(path)
 	if err != nil {
 		return err
@@ -226,21 +295,26 @@ func (r *Runtime) trash(id string) error {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	r.janitor.poke()
+	poke(r.janitor.waste)
 	return nil
 }
 
-func (j *janitor) emptyTrash() {
+// emptyTrash deletes writable layers, and says whether all are gone.
+func (j *janitor) emptyTrash() (done bool) {
 	entries, err := os.ReadDir(j.rt.trashDir())
 	if err != nil {
-		return
+		j.rt.log.Warn("can't list the writable layers that are to be deleted", "error", err)
+		return false
 	}
+	done = true
 	for _, e := range entries {
 		if j.rt.life.Err() != nil {
-			return
+			return true
 		}
 		if err := os.RemoveAll(filepath.Join(j.rt.trashDir(), e.Name())); err != nil {
 			j.rt.log.Warn("can't delete a writable layer; podlet will try again", "error", err)
+			done = false
 		}
 	}
+	return done
 }

@@ -2,6 +2,7 @@ package pod
 
 import (
 	"context"
+	"errors"
 	"os"
 	"time"
 
@@ -11,12 +12,11 @@ import (
 )
 
 // keep starts the pod's keeper, which waits for the end of pause or podlet.
-func (p *Pod) keep() {
-	conn := p.conn()
+func (p *Pod) keep(conn *pause.Conn) {
 	p.rt.work.Go(func() {
 		select {
 		case <-conn.Done():
-			p.pauseLost()
+			p.pauseLost(conn)
 		case <-p.rt.life.Done():
 		}
 	})
@@ -24,6 +24,7 @@ func (p *Pod) keep() {
 
 // dial connects to the pod's pause.
 func (p *Pod) dial(ctx context.Context) (*pause.Conn, error) {
+	// Nothing is handed out before the handshake is done, and after that Dial can't fail.
 	dialed := make(chan *pause.Conn, 1)
 	conn, err := pause.Dial(ctx, p.rt.socket(p.id), func(s pause.State) {
 		conn := <-dialed
@@ -36,28 +37,31 @@ func (p *Pod) dial(ctx context.Context) (*pause.Conn, error) {
 	return conn, err
 }
 
-// processEnded handles one exit, and lets pause forget it once it stands in a record. It is called for one exit at a time.
+// processEnded handles one exit, and lets pause forget it once it stands in a record.
 func (p *Pod) processEnded(conn *pause.Conn, s pause.State) {
 	p.mu.Lock()
 	waiting, isExec := p.mu.execs[s.ID]
 	delete(p.mu.execs, s.ID)
 	c := p.containerOf(s.ID)
 	p.mu.Unlock()
-	switch {
-	case isExec:
+	if isExec {
 		waiting <- s
-	case c != nil:
-		c.exited(s)
 	}
+	if c != nil && !c.exited(s) {
+		return // pause remembers what the disk doesn't
+	}
+	p.acknowledge(conn, s.ID)
+}
+
+// acknowledge lets pause forget an exit.
+func (p *Pod) acknowledge(conn *pause.Conn, id pause.ID) {
 	ctx, cancel := context.WithTimeout(p.rt.life, ackTime)
 	defer cancel()
-	if err := conn.Ack(ctx, s.ID); err != nil && p.rt.life.Err() == nil {
-		select {
-		case <-conn.Done(): // pause is gone and has forgotten
-		default:
-			p.rt.log.Warn("pause did not take the acknowledgement of an exit", "pod", p.name(), "error", err)
-		}
+	err := conn.Ack(ctx, id)
+	if err == nil || p.rt.life.Err() != nil || conn.Err() != nil || errors.Is(err, unix.ESRCH) {
+		return // ESRCH: it was heard of twice, in a list and by itself
 	}
+	p.rt.log.Warn("pause did not take the acknowledgement of an exit", "pod", p.name(), "error", err)
 }
 
 // ackTime is how long pause may take to acknowledge a message about a process that ended.
@@ -73,30 +77,82 @@ func (p *Pod) containerOf(id pause.ID) *Container {
 	return nil
 }
 
-// pauseLost handles the end of the connection: pause has ended, or it is being torn down.
-func (p *Pod) pauseLost() {
+// pidfd is a copy of pause's pidfd, which the caller closes.
+func (p *Pod) pidfd() (*os.File, error) {
 	p.mu.Lock()
-	pidfd, state := p.mu.pidfd, p.mu.rec.State
-	p.mu.Unlock()
-	if pidfd == nil || state != PodReady || p.rt.life.Err() != nil {
+	defer p.mu.Unlock()
+	if p.mu.pidfd == nil {
+		return nil, errNoPause
+	}
+	return duplicate(p.mu.pidfd)
+}
+
+// lostTime is how long a pause that hung up may take to end before podlet speaks to it again.
+const lostTime = time.Second
+
+// pauseLost handles the end of the connection: pause has ended, or has hung up on a podlet that didn't read for long, or the pod is being torn
+// down, which is whoever's business who does that.
+func (p *Pod) pauseLost(conn *pause.Conn) {
+	pidfd, err := p.pidfd()
+	if err != nil {
 		return
 	}
-	// A pause that hung up is of no use, and one that is being killed has not quite ended.
-	if err := end(p.rt.life, pidfd); err != nil {
+	defer pidfd.Close()
+	if !p.orphaned() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(p.rt.life, lostTime)
+	defer cancel()
+	if pause.Exited(ctx, pidfd) != nil && p.orphaned() {
+		conn.Close()
+		ctx, cancel := context.WithTimeout(p.rt.life, recoverTime)
+		defer cancel()
+		if p.reconnect(ctx) {
+			p.keep(p.conn())
+			return
+		}
+	}
+	if !p.orphaned() {
 		return
 	}
 	p.rt.log.Error("pause has died, and with it its pod", "pod", p.name(), "id", p.id)
-	p.allEnded("the pod's pause died")
+	p.lost("the pod's pause died")
 }
 
-// allEnded records that the pod has ended without anybody's asking: the sandbox is not ready, its containers were killed.
+// orphaned says that the pod should have a pause that speaks to podlet.
+func (p *Pod) orphaned() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.mu.rec.State == PodReady && p.rt.life.Err() == nil
+}
+
+// lost ends what may be left of a pod whose pause is gone or doesn't answer, without its help.
+func (p *Pod) lost(why string) {
+	ctx, cancel := context.WithTimeout(p.rt.life, killTime)
+	defer cancel()
+	p.killContainers()
+	if err := p.tearDown(ctx); err != nil {
+		p.rt.log.Error("can't take down a pod that was lost", "pod", p.name(), "id", p.id, "error", err)
+	}
+	p.allEnded(why)
+}
+
+// killContainers kills what doesn't die with pause: where the pod has no guard, everything.
+func (p *Pod) killContainers() {
+	p.mu.Lock()
+	containers := p.containersLocked()
+	p.mu.Unlock()
+	for _, c := range containers {
+		if s := c.status.Load().State; s == Running || s == Starting {
+			c.killGroup()
+		}
+	}
+}
+
+// allEnded records that the pod has ended: the sandbox is not ready, and what ran in it was killed.
 func (p *Pod) allEnded(why string) {
 	p.mu.Lock()
-	if err := p.saveLocked(func(rec *podRecord) { rec.State = PodNotReady }); err != nil {
-		p.rt.log.Error("a pod's record can't be written", "pod", p.name(), "error", err)
-		p.mu.rec.State = PodNotReady
-		p.publishLocked()
-	}
+	p.notReadyLocked()
 	containers := p.containersLocked()
 	execs := p.mu.execs
 	p.mu.execs = map[pause.ID]chan pause.State{}
@@ -109,12 +165,59 @@ func (p *Pod) allEnded(why string) {
 	}
 }
 
+// notReadyLocked takes the pod's state back from ready. What can't be recorded happens all the same; a full disk must not keep a pod alive.
+func (p *Pod) notReadyLocked() {
+	if p.mu.rec.State != PodReady && p.mu.rec.State != PodCreating {
+		return
+	}
+	if err := p.saveLocked(func(rec *podRecord) { rec.State = PodNotReady }); err != nil {
+		p.rt.log.Error("a pod's record can't be written; after a restart of podlet it will read as before", "pod", p.name(), "error", err)
+		p.mu.rec.State = PodNotReady
+		p.publishLocked()
+	}
+}
+
 func (p *Pod) containersLocked() []*Container {
 	list := make([]*Container, 0, len(p.mu.containers))
 	for _, c := range p.mu.containers {
 		list = append(list, c)
 	}
 	return list
+}
+
+// listenTime is how long pause may take to say what has ended, where podlet could do without.
+const listenTime = 100 * time.Millisecond
+
+// lastWords records the exits that pause hasn't told of yet, because it was still reading the output. What it doesn't tell in time counts as killed.
+func (p *Pod) lastWords(ctx context.Context) {
+	conn := p.conn()
+	if conn == nil || !p.anyRuns() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, listenTime)
+	defer cancel()
+	states, err := conn.List(ctx)
+	if err != nil {
+		return
+	}
+	for i := range states {
+		s := &states[i]
+		if !s.Running {
+			p.processEnded(conn, *s)
+		}
+		s.Close()
+	}
+}
+
+func (p *Pod) anyRuns() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.mu.containers {
+		if c.rec.State == Running {
+			return true
+		}
+	}
+	return false
 }
 
 // letGo ends the connection to pause without ending pause. Close waits for processEnded, which takes the pod's lock.

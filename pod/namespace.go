@@ -17,12 +17,11 @@ var errNoPause = fmt.Errorf("the pod's pause has ended: %w", ErrState)
 
 // openNamespace opens a namespace that pause lives in; "user" is the one that owns its network or IPC namespace.
 func (p *Pod) openNamespace(kind string) (*os.File, error) {
-	p.mu.Lock()
-	pidfd := p.mu.pidfd
-	p.mu.Unlock()
-	if pidfd == nil {
-		return nil, errNoPause
+	pidfd, err := p.pidfd()
+	if err != nil {
+		return nil, err
 	}
+	defer pidfd.Close()
 	if kind != "user" {
 		return openNamespace(pidfd, kind)
 	}

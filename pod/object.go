@@ -23,6 +23,10 @@ type Pod struct {
 
 	// recovered is closed when what an earlier podlet left of the pod is known. Before that no verb touches it.
 	recovered chan struct{}
+	// rebooted says that the record is of an earlier boot: nothing of the pod can be alive.
+	rebooted bool
+	// tearing holds a token while the pod is torn down.
+	tearing chan struct{}
 
 	mu struct {
 		sync.Mutex
@@ -47,15 +51,27 @@ type Container struct {
 	pod    *Pod
 	id     string
 	status atomic.Pointer[ContainerStatus]
+	// spec and process are those of the record, which never change.
+	spec    *spec.Container
+	process *spec.Process
 
 	rec     containerRecord
 	group   *cgroup.Group // nil where it has none (any more)
 	pidfd   *os.File      // of the app; nil unless running
 	playing *tape.Tape    // what a start that is under way plays
-	// clearing is held while the cgroup is taken away, before the pod's mu.
-	clearing sync.Mutex
-	// settled is closed when a start that was under way has ended, done when the container is exited.
-	settled, done chan struct{}
+	failed  error         // why the launch failed, in the words of its tape; nil if it didn't, or hasn't yet
+	unsaved bool          // its end stands in no record, and pause still remembers it
+	// starting is closed when the start that is under way has ended; nil if none is. While it isn't, the cgroup is the start's.
+	starting chan struct{}
+	// takenBack is closed when the process of a start that is taken back has ended; nil if none is.
+	takenBack chan struct{}
+	// done is closed when the container is exited.
+	done chan struct{}
+
+	// clearing holds a token while the cgroup is taken away.
+	clearing chan struct{}
+	// using is held while the fd of group is used outside the pod's mu, and to close it. Order: using, then the pod's mu.
+	using sync.RWMutex
 }
 
 // containerRecord is what stands on disk of a container.
@@ -77,14 +93,18 @@ type containerRecord struct {
 // name is how messages name the pod.
 func (p *Pod) name() string { return p.spec.Namespace + "/" + p.spec.Name }
 
-// Name is how messages name the container.
-func (c *Container) name() string { return c.pod.name() + "/" + c.rec.Spec.Name }
+// name is how messages name the container.
+func (c *Container) name() string { return c.pod.name() + "/" + c.spec.Name }
 
 func (c *Container) logPath() string {
-	if c.rec.Spec.LogPath == "" || c.pod.spec.LogDirectory == "" {
+	if c.spec.LogPath == "" || c.pod.spec.LogDirectory == "" {
 		return ""
 	}
-	return filepath.Join(c.pod.spec.LogDirectory, c.rec.Spec.LogPath)
+	return filepath.Join(c.pod.spec.LogDirectory, c.spec.LogPath)
+}
+
+func (p *Pod) newContainer(id string, s *spec.Container) *Container {
+	return &Container{pod: p, id: id, spec: s, done: make(chan struct{}), clearing: make(chan struct{}, 1)}
 }
 
 // saveLocked writes the pod's record and then shows the change. A record that can't be written leaves everything as it was.
@@ -100,7 +120,11 @@ func (p *Pod) saveLocked(change func(*podRecord)) error {
 }
 
 func (p *Pod) publishLocked() {
-	p.status.Store(&PodStatus{ID: p.id, Spec: p.spec, State: p.mu.rec.State, Created: p.mu.rec.Created})
+	state := p.mu.rec.State
+	if p.rebooted && state == PodReady {
+		state = PodNotReady
+	}
+	p.status.Store(&PodStatus{ID: p.id, Spec: p.spec, State: state, Created: p.mu.rec.Created})
 }
 
 // saveLocked is Pod.saveLocked for a container.
@@ -117,15 +141,16 @@ func (c *Container) saveLocked(change func(*containerRecord)) error {
 
 // forceLocked shows the change whether or not it could be written: what happened has happened. The error is logged here, since no
 // caller can do more about it.
-func (c *Container) forceLocked(change func(*containerRecord)) {
+func (c *Container) forceLocked(change func(*containerRecord)) (saved bool) {
 	err := c.saveLocked(change)
 	if err == nil {
-		return
+		return true
 	}
 	c.pod.rt.log.Error("a container's record can't be written; after a restart of podlet it will read as before",
 		"container", c.id, "name", c.name(), "error", err)
 	change(&c.rec)
 	c.publishLocked()
+	return false
 }
 
 func (c *Container) publishLocked() {

@@ -19,12 +19,12 @@ type parents struct {
 type parent struct {
 	// busy is held by creations in it, shared, and by its removal, alone: a parent must not vanish under a creation.
 	busy  sync.RWMutex
-	users int           // guarded by parents.mu: containers that have a cgroup in it or are about to
+	users int           // guarded by parents.mu: containers whose record names a cgroup in it
 	made  []cgroup.Made // guarded by parents.mu
 }
 
-// use counts a container in; made are what an earlier podlet noted in its record.
-func (ps *parents) use(path cgroup.Path, made []cgroup.Made) *parent {
+// use counts a container in, made being what its record says of the parent; Runtime.leaveParent counts it out.
+func (ps *parents) use(path cgroup.Path, made []cgroup.Made) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if ps.byPath == nil {
@@ -37,7 +37,6 @@ func (ps *parents) use(path cgroup.Path, made []cgroup.Made) *parent {
 	}
 	p.users++
 	p.noteLocked(made)
-	return p
 }
 
 func (p *parent) noteLocked(made []cgroup.Made) {
@@ -48,10 +47,22 @@ func (p *parent) noteLocked(made []cgroup.Made) {
 	}
 }
 
+// known is all that was ever made for the parent.
+func (ps *parents) known(path cgroup.Path) []cgroup.Made {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if p := ps.byPath[path.String()]; p != nil {
+		return slices.Clone(p.made)
+	}
+	return nil
+}
+
 // createGroup makes a container's cgroup, and gives all that was ever made for the parent, for the container's record: whichever is
-// the last one there must know. The container is counted in even if it fails; Container.groupGone counts it out.
+// the last one there must know. The container has been counted in.
 func (r *Runtime) createGroup(ctx context.Context, path cgroup.Path, limits *cgroup.Resources) (*cgroup.Group, []cgroup.Made, error) {
-	p := r.parents.use(path.Parent(), nil)
+	r.parents.mu.Lock()
+	p := r.parents.byPath[path.Parent().String()]
+	r.parents.mu.Unlock()
 	p.busy.RLock()
 	group, err := r.cgroups.Create(ctx, path, limits)
 	p.busy.RUnlock()
@@ -78,12 +89,23 @@ func (r *Runtime) leaveParent(path cgroup.Path) error {
 	p.busy.Lock()
 	defer p.busy.Unlock()
 	r.parents.mu.Lock()
-	if p.users > 0 || len(p.made) == 0 {
+	if p.users > 0 || r.parents.byPath[path.String()] != p {
 		r.parents.mu.Unlock()
 		return nil
 	}
 	made := p.made
-	p.made = nil
+	if len(made) == 0 {
+		delete(r.parents.byPath, path.String())
+		r.parents.mu.Unlock()
+		return nil
+	}
 	r.parents.mu.Unlock()
-	return r.cgroups.RemoveMade(path, made)
+	// It stays known meanwhile: whoever comes now waits for busy, and notes what he makes anew.
+	err := r.cgroups.RemoveMade(path, made)
+	r.parents.mu.Lock()
+	defer r.parents.mu.Unlock()
+	if p.users == 0 && err == nil {
+		delete(r.parents.byPath, path.String())
+	}
+	return err
 }

@@ -2,8 +2,8 @@ package pod
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
-	"fmt"
 	"os"
 	"time"
 
@@ -12,6 +12,7 @@ import (
 	"podlet/cgroup"
 	"podlet/pause"
 	"podlet/pod/record"
+	"podlet/pod/spec"
 )
 
 // recoverTime is how long one pod's pause may take to answer a new podlet. Then the pod counts as lost, and is killed.
@@ -23,78 +24,106 @@ func (r *Runtime) recover() error {
 	if err != nil {
 		return err
 	}
-	running, err := findPauses()
+	running, err := findPauses(containerIDs(entries, quarantined))
 	if err != nil {
 		return err
 	}
-	for _, q := range quarantined {
-		r.sweepQuarantined(q, running)
-	}
+	defer running.close()
+	found := map[string]*Pod{}
 	for _, e := range entries {
-		if err := r.restore(e, running); err != nil {
+		if err := r.restore(e, found); err != nil {
 			q, err := r.records.Quarantine(e.PodID, e.Name, err.Error())
 			if err != nil {
 				return err
 			}
-			r.sweepQuarantined(q, running)
+			quarantined = append(quarantined, q)
 		}
 	}
-	pods := r.allPods()
-	if err := r.sweepUnknown(); err != nil {
-		return err
+	for _, q := range quarantined {
+		r.sweepQuarantined(q, found)
 	}
-	for _, p := range pods {
+	for id, p := range found {
+		p.mu.pidfd = running.take(id)
+		if p.mu.rec.State != podRemoved {
+			r.mu.pods[id] = p
+		}
+	}
+	r.images.HoldsComplete()
+	r.sweepUnknown(found)
+	for _, p := range found {
 		r.work.Go(func() {
-			ctx, cancel := context.WithTimeout(r.life, recoverTime)
-			defer cancel()
-			p.recover(ctx)
+			p.recover()
 			close(p.recovered)
 		})
 	}
 	return nil
 }
 
-// restore takes a record into the tables.
-func (r *Runtime) restore(e record.Entry, running map[string]*os.File) error {
-	id, isContainer := record.ContainerID(e.Name)
-	if !isContainer {
-		var rec podRecord
-		if err := e.Decode(&rec); err != nil {
-			return err
+// containerIDs are those of all containers that there is a record of, be it a damaged one.
+func containerIDs(entries []record.Entry, quarantined []record.Quarantined) []string {
+	var ids []string
+	for _, e := range entries {
+		if id, ok := record.ContainerID(e.Name); ok {
+			ids = append(ids, id)
 		}
-		if rec.Spec == nil {
-			return errors.New("the record of a pod has no spec")
-		}
-		p := r.newPod(e.PodID, rec.Spec)
-		p.mu.rec = rec
-		p.mu.pidfd = running[e.PodID[:31]]
-		p.publishLocked()
-		r.mu.pods[p.id] = p
-		return nil
 	}
+	for _, q := range quarantined {
+		if id, ok := record.ContainerID(q.Name); ok {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// restore takes a record into found and the tables. A pod's record comes before those of its containers.
+func (r *Runtime) restore(e record.Entry, found map[string]*Pod) error {
+	id, isContainer := record.ContainerID(e.Name)
+	if isContainer {
+		return r.restoreContainer(e, id, found)
+	}
+	var rec podRecord
+	if err := e.Decode(&rec); err != nil {
+		return err
+	}
+	if rec.Spec == nil {
+		return errors.New("the record of a pod has no spec")
+	}
+	p := r.newPod(e.PodID, rec.Spec)
+	p.mu.rec = rec
+	p.rebooted = !e.SameBoot
+	p.publishLocked()
+	found[p.id] = p
+	return nil
+}
+
+func (r *Runtime) restoreContainer(e record.Entry, id string, found map[string]*Pod) error {
 	var rec containerRecord
 	if err := e.Decode(&rec); err != nil {
 		return err
 	}
-	p := r.mu.pods[e.PodID]
-	if p == nil {
-		return errors.New("its pod has no record")
-	}
 	if rec.Spec == nil || rec.Process == nil || rec.Image == nil {
 		return errors.New("the record of a container has no spec")
 	}
-	c := &Container{pod: p, id: id, rec: rec, settled: make(chan struct{}), done: make(chan struct{})}
-	if !e.SameBoot && rec.State != Exited && rec.State != removed {
-		c.rec.State, c.rec.Finished = Exited, time.Now()
-		c.rec.ExitCode, c.rec.Reason, c.rec.Message = exitNodeRebooted, ReasonRebooted, "the node was restarted"
-		p.mu.rec.State = PodNotReady
+	p := found[e.PodID]
+	if p == nil {
+		// The pod's own record is lost: what it stood for can't be shown any more, only taken away.
+		p = r.remains(e.PodID, found)
 	}
-	if path, err := cgroup.ParsePath(rec.Cgroup); err == nil && rec.Cgroup != "" {
-		r.parents.use(path.Parent(), rec.Made)
+	if p.mu.rec.State == podRemoved {
+		rec.State = removed
 	}
-	p.mu.containers[id] = c
-	c.publishLocked()
-	if rec.State == removed {
+	if p.mu.rec.State == PodCreating {
+		// Only a pod that was ready ever had a container: this is a record from before, in place of one that is damaged.
+		p.mu.rec.State = PodReady
+		p.publishLocked()
+	}
+	c := p.newContainer(id, rec.Spec)
+	c.process, c.rec = rec.Process, rec
+	if !e.SameBoot {
+		c.rebooted()
+	}
+	r.adopt(c)
+	if c.rec.State == removed {
 		return nil
 	}
 	r.mu.containers[id] = c
@@ -104,64 +133,119 @@ func (r *Runtime) restore(e record.Entry, running map[string]*os.File) error {
 	return nil
 }
 
-// recover finds out what became of the pod while no podlet was there.
-func (p *Pod) recover(ctx context.Context) {
-	p.mu.Lock()
-	state, containers := p.mu.rec.State, p.containersLocked()
-	p.mu.Unlock()
-	if state == PodCreating {
-		p.abandon(ctx)
+// adopt puts a container with its record into its pod.
+func (r *Runtime) adopt(c *Container) {
+	if path, err := cgroup.ParsePath(c.rec.Cgroup); err == nil && c.rec.Cgroup != "" {
+		r.parents.use(path.Parent(), c.rec.Made)
+	}
+	c.pod.mu.containers[c.id] = c
+	c.publishLocked()
+}
+
+// rebooted says what became of a container of an earlier boot. Its cgroup is gone, and one of its parent's name may be somebody else's now.
+func (c *Container) rebooted() {
+	c.rec.Cgroup, c.rec.Made = "", nil
+	if c.rec.State == Exited || c.rec.State == removed {
 		return
 	}
-	if state == PodReady && p.reconnect(ctx) {
-		p.keep()
-	} else {
-		p.lost(ctx)
+	c.rec.State, c.rec.Finished = Exited, time.Now()
+	c.rec.ExitCode, c.rec.Reason, c.rec.Message = exitNodeRebooted, ReasonRebooted, "the node was restarted"
+	c.unsaved = true
+}
+
+// remains gives the stand-in for a pod whose record is lost. Nobody sees it; it is there to be taken away.
+func (r *Runtime) remains(id string, found map[string]*Pod) *Pod {
+	p := r.newPod(id, &spec.Sandbox{Namespace: "lost", Name: id})
+	p.mu.rec = podRecord{Spec: p.spec, State: podRemoved}
+	p.publishLocked()
+	found[id] = p
+	return p
+}
+
+// sweepQuarantined sees to it that what a damaged record stood for is taken away.
+func (r *Runtime) sweepQuarantined(q record.Quarantined, found map[string]*Pod) {
+	if q.PodID == "" {
+		return
+	}
+	p := found[q.PodID]
+	if p == nil {
+		p = r.remains(q.PodID, found)
+	}
+	id, isContainer := record.ContainerID(q.Name)
+	if !isContainer || p.mu.containers[id] != nil {
+		return
+	}
+	c := p.newContainer(id, &spec.Container{Name: id})
+	c.process = &spec.Process{}
+	c.rec = containerRecord{Spec: c.spec, Image: &spec.Image{}, Process: c.process, State: removed}
+	if path, err := c.groupPath(); err == nil {
+		c.rec.Cgroup = path.String()
+	}
+	r.adopt(c)
+}
+
+// recover finds out what became of the pod while no podlet was there.
+func (p *Pod) recover() {
+	p.mu.Lock()
+	state, containers := p.mu.rec.State, p.containersLocked()
+	for _, c := range containers {
+		if c.unsaved {
+			c.unsaved = !c.forceLocked(func(*containerRecord) {})
+		}
+	}
+	p.mu.Unlock()
+	switch {
+	case state == PodCreating:
+		p.abandon()
+		return
+	case !p.rebooted && p.reach() && state == PodReady:
+		p.keep(p.conn())
+	case p.rt.life.Err() != nil:
+		return // this podlet ends as well; the next one may judge
+	default:
+		p.lost("the pod's pause was gone when podlet came back")
 	}
 	for _, c := range containers {
 		c.settle()
 	}
+	if state == podRemoved {
+		p.rt.janitor.finishPod(p)
+	}
 }
 
 // abandon takes back a pod whose creation nobody was told of.
-func (p *Pod) abandon(ctx context.Context) {
+func (p *Pod) abandon() {
 	p.rt.log.Info("a pod was being created as podlet ended; removing it", "pod", p.name(), "id", p.id)
+	ctx, cancel := context.WithTimeout(p.rt.life, killTime)
+	defer cancel()
 	if err := p.remove(ctx); err != nil {
 		p.rt.log.Error("can't remove a half-made pod", "pod", p.name(), "id", p.id, "error", err)
 	}
 }
 
-// lost ends what may be left of a pod whose pause is gone or doesn't answer, without its help.
-func (p *Pod) lost(ctx context.Context) {
-	p.mu.Lock()
-	containers := p.containersLocked()
-	p.mu.Unlock()
-	for _, c := range containers {
-		c.killGroup()
-	}
-	if err := p.tearDown(ctx); err != nil {
-		p.rt.log.Error("can't take down a pod that was lost", "pod", p.name(), "id", p.id, "error", err)
-	}
-	p.allEnded("the pod's pause was gone when podlet came back")
+// reach is reconnect for a new podlet. Of a pod that is to end it asks all the same, for what ended before.
+func (p *Pod) reach() bool {
+	ctx, cancel := context.WithTimeout(p.rt.life, recoverTime)
+	defer cancel()
+	return p.reconnect(ctx)
 }
 
 // reconnect speaks to the pod's pause and takes its word for what runs.
 func (p *Pod) reconnect(ctx context.Context) bool {
-	p.mu.Lock()
-	pidfd := p.mu.pidfd
-	p.mu.Unlock()
-	if pidfd == nil {
+	pidfd, err := p.pidfd()
+	if err != nil {
 		return false
 	}
+	pidfd.Close()
 	conn, err := p.dial(ctx)
 	if err != nil {
-		p.rt.log.Error("the pause of a pod does not answer; the pod is ended", "pod", p.name(), "id", p.id, "error", err)
+		p.rt.log.Error("the pause of a pod does not answer", "pod", p.name(), "id", p.id, "error", err)
 		return false
 	}
 	states, err := conn.List(ctx)
 	if err != nil {
 		conn.Close()
-		p.rt.log.Error("the pause of a pod does not tell what runs; the pod is ended", "pod", p.name(), "id", p.id, "error", err)
+		p.rt.log.Error("the pause of a pod does not tell what runs", "pod", p.name(), "id", p.id, "error", err)
 		return false
 	}
 	p.mu.Lock()
@@ -170,54 +254,99 @@ func (p *Pod) reconnect(ctx context.Context) bool {
 	heard := map[pause.ID]bool{}
 	for _, s := range states {
 		heard[s.ID] = true
-		p.reconcile(ctx, conn, s)
+		p.reconcile(conn, s)
 	}
 	p.missing(heard)
 	return true
 }
 
 // reconcile takes over one process that pause knows.
-func (p *Pod) reconcile(ctx context.Context, conn *pause.Conn, s pause.State) {
-	if s.ID == initID(p.id) && s.Running {
-		p.mu.Lock()
-		p.mu.init = s.PIDFD
-		p.mu.Unlock()
-		return
-	}
+func (p *Pod) reconcile(conn *pause.Conn, s pause.State) {
 	p.mu.Lock()
+	_, known := p.mu.execs[s.ID]
 	c := p.containerOf(s.ID)
 	p.mu.Unlock()
 	switch {
-	case c != nil && s.Running:
-		c.takeOver(s)
-	case c != nil:
+	case !s.Running:
 		p.processEnded(conn, s)
-	case s.Running:
+		if c == nil && !known && s.Kind == pause.KindExec {
+			p.endExec(s.ID)
+		}
+	case s.ID == initID(p.id):
+		p.takeInit(s.PIDFD)
+	case c != nil:
+		c.takeOver(s)
+	case known:
+		s.Close()
+	default:
 		// An exec whose client went with the old podlet.
 		pause.Signal(s.PIDFD, unix.SIGKILL)
-		s.PIDFD.Close()
-	default:
-		if err := conn.Ack(ctx, s.ID); err != nil {
-			p.rt.log.Warn("pause did not take the acknowledgement of an exit", "pod", p.name(), "error", err)
+		s.Close()
+		p.endExec(s.ID)
+	}
+}
+
+func (p *Pod) takeInit(pidfd *os.File) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mu.init != nil {
+		p.mu.init.Close()
+	}
+	p.mu.init = pidfd
+}
+
+// endExec ends all that an exec of an earlier podlet started, in whichever container that was.
+func (p *Pod) endExec(id pause.ID) {
+	p.mu.Lock()
+	var paths []string
+	for _, c := range p.mu.containers {
+		if c.rec.Cgroup != "" {
+			paths = append(paths, c.rec.Cgroup+"/"+execCgroup(hex.EncodeToString(id[:])))
+		}
+	}
+	p.mu.Unlock()
+	for _, path := range paths {
+		group, err := p.rt.loadGroup(path)
+		if group != nil {
+			ctx, cancel := context.WithTimeout(p.rt.life, promptly)
+			err = endGroup(ctx, group)
+			cancel()
+			group.Close()
+		}
+		if err != nil {
+			// It goes with the container's.
+			p.rt.log.Warn("can't end what an exec of an earlier podlet started", "pod", p.name(), "cgroup", path, "error", err)
 		}
 	}
 }
 
-// takeOver makes a process that runs the container's own. One whose start was not confirmed is ending by itself: its gate is gone.
+// takeOver makes a process that runs the container's own. One whose start was not confirmed has not run one instruction of the app, and its gate is
+// gone; it ends here as one that has no business any more.
 func (c *Container) takeOver(s pause.State) {
 	c.pod.mu.Lock()
-	defer c.pod.mu.Unlock()
-	if c.rec.State == Exited || c.rec.State == removed {
-		pause.Signal(s.PIDFD, unix.SIGKILL)
-		s.PIDFD.Close()
+	state := c.rec.State
+	if state == Running {
+		c.dropPidfdLocked()
+		c.pidfd = s.PIDFD
+		if c.group == nil {
+			group, err := c.pod.rt.loadGroup(c.rec.Cgroup)
+			if err != nil {
+				c.pod.rt.log.Error("can't open a container's cgroup", "container", c.name(), "error", err)
+			}
+			c.group = group
+		}
+	}
+	starting := c.starting != nil
+	c.pod.mu.Unlock()
+	if state == Running {
 		return
 	}
-	c.pidfd = s.PIDFD
-	group, err := c.pod.rt.loadGroup(c.rec.Cgroup)
-	if err != nil {
-		c.pod.rt.log.Error("can't open a container's cgroup", "container", c.name(), "error", err)
+	defer s.Close()
+	if starting {
+		return // by this very podlet
 	}
-	c.group = group
+	pause.Signal(s.PIDFD, unix.SIGKILL)
+	c.cannotRun(errors.New("podlet ended while it was starting the container"))
 }
 
 // missing settles the containers that should run and that pause doesn't know.
@@ -227,78 +356,81 @@ func (p *Pod) missing(heard map[pause.ID]bool) {
 	p.mu.Unlock()
 	for _, c := range containers {
 		if !heard[pauseID(c.id)] {
-			c.cannotRun(errors.New("podlet ended while it was starting the container"))
+			c.vanished()
 		}
 	}
 }
 
-// settle closes what waits for a start or an end that is over, and takes away what an exited container left.
+// vanished settles a container that pause doesn't know.
+func (c *Container) vanished() {
+	c.pod.mu.Lock()
+	state, starting := c.rec.State, c.starting != nil
+	if state == Running {
+		c.endLocked(ending{at: time.Now(), code: exitUnknown, reason: ReasonUnknown, message: "it ended while no podlet was there, and how is not known"})
+	}
+	c.pod.mu.Unlock()
+	if state == Running {
+		c.pod.rt.janitor.clear(c)
+	}
+	if state == Starting && !starting {
+		c.cannotRun(errors.New("podlet ended while it was starting the container"))
+	}
+}
+
+// settle closes what waits for an end that was before, and takes away what an exited container left.
 func (c *Container) settle() {
 	c.pod.mu.Lock()
 	state := c.rec.State
-	c.pod.mu.Unlock()
-	select {
-	case <-c.settled:
-	default:
-		close(c.settled)
-	}
-	if state != Exited && state != removed {
-		return
-	}
-	select {
-	case <-c.done:
-	default:
-		close(c.done)
-	}
-	if state == removed {
-		c.pod.rt.janitor.owe(c)
-		return
-	}
-	c.pod.rt.janitor.clear(c)
-}
-
-// sweepQuarantined ends what a record that can't be read stood for.
-func (r *Runtime) sweepQuarantined(q record.Quarantined, running map[string]*os.File) {
-	if q.PodID == "" || (q.Name != record.Pod && q.Name != "") {
-		return
-	}
-	if pidfd := running[q.PodID[:31]]; pidfd != nil {
-		pause.Signal(pidfd, unix.SIGKILL)
-	}
-	if err := errors.Join(r.netns.Unpin(q.PodID), remove(r.socket(q.PodID))); err != nil {
-		r.log.Error("can't sweep what a lost pod left", "id", q.PodID, "error", err)
-	}
-}
-
-// sweepUnknown removes the sockets and writable layers that no record speaks of.
-func (r *Runtime) sweepUnknown() error {
-	sockets, err := os.ReadDir(r.socketDir())
-	if err != nil {
-		return err
-	}
-	for _, s := range sockets {
-		if r.mu.pods[s.Name()] == nil {
-			if err := errors.Join(os.RemoveAll(r.socket(s.Name())), r.netns.Unpin(s.Name())); err != nil {
-				return fmt.Errorf("sweep %s: %w", r.socket(s.Name()), err)
-			}
+	if state == Exited || state == removed {
+		select {
+		case <-c.done:
+		default:
+			close(c.done)
 		}
 	}
-	layers, err := os.ReadDir(r.containersDir())
-	if err != nil {
-		return err
+	c.pod.mu.Unlock()
+	switch state {
+	case removed:
+		c.pod.rt.janitor.owe(c)
+	case Exited:
+		c.pod.rt.janitor.clear(c)
 	}
+}
+
+// sweepUnknown removes the sockets and writable layers that no record speaks of. What can't be removed keeps nobody from starting.
+func (r *Runtime) sweepUnknown(found map[string]*Pod) {
+	r.sweepDir(r.socketDir(), func(name string) error {
+		if found[name] != nil {
+			return nil
+		}
+		err := os.RemoveAll(r.socket(name))
+		if record.ValidID(name) {
+			err = errors.Join(err, r.netns.Unpin(name))
+		}
+		return err
+	})
 	known := map[string]bool{}
-	for _, p := range r.mu.pods {
+	for _, p := range found {
 		for id := range p.mu.containers {
 			known[id] = true
 		}
 	}
-	for _, l := range layers {
-		if !known[l.Name()] {
-			if err := r.trash(l.Name()); err != nil {
-				return err
-			}
+	r.sweepDir(r.containersDir(), func(name string) error {
+		if known[name] {
+			return nil
+		}
+		return r.trash(name)
+	})
+}
+
+func (r *Runtime) sweepDir(dir string, sweep func(name string) error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		r.log.Error("can't look for what an earlier podlet left", "error", err)
+	}
+	for _, e := range entries {
+		if err := sweep(e.Name()); err != nil {
+			r.log.Error("can't sweep what an earlier podlet left", "path", dir+"/"+e.Name(), "error", err)
 		}
 	}
-	return nil
 }

@@ -26,9 +26,9 @@ func (c *Container) rootFiles(ctx context.Context, files fds) (volumes []bool, e
 			return nil, err
 		}
 	}
-	img, err := c.pod.rt.images.Hold(c.rec.Spec.ImageID, c.id)
+	img, err := c.pod.rt.images.Hold(c.spec.ImageID, c.id)
 	if err != nil {
-		return nil, fmt.Errorf("image %s: %w", c.rec.Spec.Image, err)
+		return nil, fmt.Errorf("image %s: %w", c.spec.Image, err)
 	}
 	root, err := m.Overlay(mount.OverlayConfig{
 		Lower: img.LayerDirs(), Upper: c.pod.rt.upperDir(c.id), Work: c.pod.rt.overlayWork(c.id),
@@ -59,11 +59,11 @@ func (c *Container) rootFiles(ctx context.Context, files fds) (volumes []bool, e
 // dropUnused closes what a volume has taken the place of.
 func (c *Container) dropUnused(files fds, volumes []bool) error {
 	wanted := map[spec.Source]bool{}
-	for _, a := range spec.Attachments(c.pod.spec, c.rec.Spec, &c.pod.rt.machine, volumes) {
+	for _, a := range spec.Attachments(c.pod.spec, c.spec, &c.pod.rt.machine, volumes) {
 		wanted[a.Source] = true
 	}
 	for source, name := range map[spec.Source]string{spec.SourceDev: launch.FDDev, spec.SourceDevPTS: launch.FDDevPTS} {
-		if f := files[name]; f != nil && !wanted[source] && !c.rec.Spec.TTY {
+		if f := files[name]; f != nil && !wanted[source] && !c.spec.TTY {
 			f.Close()
 			delete(files, name)
 		}
@@ -80,15 +80,15 @@ func (c *Container) idMapping(m *spec.IDMap) (*mount.UserNS, error) {
 }
 
 func (c *Container) openDev(files fds, userns *mount.UserNS) error {
-	config := mount.DevConfig{Console: c.rec.Spec.TTY, UserNS: userns}
-	if c.rec.Spec.Privileged {
+	config := mount.DevConfig{Console: c.spec.TTY, UserNS: userns}
+	if c.spec.Privileged {
 		all, err := mount.HostDevices("/dev", "/dev")
 		if err != nil {
 			return fmt.Errorf("devices of a privileged container: %w", err)
 		}
 		config.Devices = all
 	}
-	for _, d := range c.rec.Spec.Devices {
+	for _, d := range c.spec.Devices {
 		nodes, err := mount.HostDevices(d.HostPath, d.ContainerPath)
 		if err != nil {
 			return fmt.Errorf("device %s: %w", d.HostPath, err)
@@ -122,7 +122,7 @@ func (c *Container) openTerminal(files fds) (*os.File, error) {
 // openCgroupMounts clones the container's own cgroup directories for its /sys/fs/cgroup.
 func (c *Container) openCgroupMounts(files fds) error {
 	machine := &c.pod.rt.machine
-	readOnly := !c.rec.Spec.Privileged
+	readOnly := !c.spec.Privileged
 	if len(machine.V1Controllers) == 0 {
 		m, err := mount.CgroupBind(c.group.V2Dir(), readOnly)
 		return files.add(launch.FDTree("unified"), m, err)
@@ -172,11 +172,11 @@ func (c *Container) openPIDNamespace(files fds) error {
 	var of *os.File
 	c.pod.mu.Lock()
 	defer c.pod.mu.Unlock()
-	switch c.rec.Spec.PID {
+	switch c.spec.PID {
 	case spec.PIDPod:
 		of = c.pod.mu.init
 	case spec.PIDTarget:
-		if target := c.pod.mu.containers[c.rec.Spec.PIDTarget]; target != nil {
+		if target := c.pod.mu.containers[c.spec.PIDTarget]; target != nil {
 			of = target.pidfd
 		}
 	default:
@@ -191,7 +191,7 @@ func (c *Container) openPIDNamespace(files fds) error {
 
 // openVolumes clones the volumes' sources, as late as possible: a mount made on the host before this moment is in them.
 func (c *Container) openVolumes(files fds) (isFile []bool, err error) {
-	for i, v := range c.rec.Spec.Mounts {
+	for i, v := range c.spec.Mounts {
 		userns, err := c.idMapping(v.IDMap)
 		if err != nil {
 			return nil, err

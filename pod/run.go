@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"time"
 
 	"podlet/internal/mount"
 	"podlet/pause"
 	"podlet/pod/launch"
 	"podlet/pod/spec"
+	"podlet/pod/tape"
 )
 
 // shmSize is the limit of a pod's /dev/shm in bytes, as other runtimes have it.
@@ -38,17 +41,25 @@ func (r *Runtime) runPod(ctx context.Context, s *spec.Sandbox) (_ string, err er
 
 	var back undo
 	defer func() { back.unless(&err) }()
-	back.add(func(context.Context) error { return r.records.DeletePod(p.id) })
 	p.mu.Lock()
 	err = p.saveLocked(func(*podRecord) {})
 	p.mu.Unlock()
 	if err != nil {
 		return "", err
 	}
-	back.add(p.tearDown)
+	back.add(func(ctx context.Context) error {
+		if err := p.tearDown(ctx); err != nil {
+			return err // the record stays, so that the next podlet tries again
+		}
+		return r.records.DeletePod(p.id)
+	})
 	if err := p.startPause(ctx); err != nil {
 		return "", fmt.Errorf("run pod %s: %w", p.name(), err)
 	}
+	if err := ctx.Err(); err != nil {
+		return "", fmt.Errorf("run pod %s: %w", p.name(), err)
+	}
+	conn := p.conn()
 	p.mu.Lock()
 	err = p.saveLocked(func(rec *podRecord) { rec.State = PodReady })
 	p.mu.Unlock()
@@ -58,12 +69,12 @@ func (r *Runtime) runPod(ctx context.Context, s *spec.Sandbox) (_ string, err er
 	r.mu.Lock()
 	r.mu.pods[p.id] = p
 	r.mu.Unlock()
-	p.keep()
+	p.keep(conn)
 	return p.id, nil
 }
 
 func (r *Runtime) newPod(id string, s *spec.Sandbox) *Pod {
-	p := &Pod{rt: r, id: id, spec: s, recovered: make(chan struct{})}
+	p := &Pod{rt: r, id: id, spec: s, recovered: make(chan struct{}), tearing: make(chan struct{}, 1)}
 	p.mu.containers = map[string]*Container{}
 	p.mu.execs = map[pause.ID]chan pause.State{}
 	return p
@@ -103,7 +114,9 @@ func (p *Pod) startPause(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	proc, err := n.Clone(ctx, pause.Clone{
+	longer, cancel := outlast(ctx, cloneTime)
+	defer cancel()
+	proc, err := n.Clone(longer, pause.Clone{
 		ID: pauseID(p.id), Kind: pause.KindPause, Flags: launch.PodFlags(p.spec), Tape: wire, FDs: passed, Listen: listen, Name: p.id[:31],
 	})
 	// pause's copy is the last one from here on: if it dies, connecting fails at once.
@@ -181,6 +194,12 @@ func (p *Pod) startInit(ctx context.Context) error {
 			return err
 		}
 	}
+	ready, theirs, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer ready.Close()
+	files[launch.FDReady] = theirs
 	wire, passed, err := files.pack(t)
 	if err != nil {
 		return err
@@ -201,7 +220,23 @@ func (p *Pod) startInit(ctx context.Context) error {
 	p.mu.Lock()
 	p.mu.init = proc.PIDFD
 	p.mu.Unlock()
-	return nil
+	// Nobody else may hold the other end: neither podlet nor, since it has answered, pause.
+	files.close()
+	return awaitInit(ctx, t, ready, proc)
+}
+
+// awaitInit waits until the tape has been played to its end, or has failed.
+func awaitInit(ctx context.Context, t *tape.Tape, ready *os.File, proc *pause.Process) error {
+	stop := context.AfterFunc(ctx, func() { ready.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if _, err := ready.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("wait for PID 1 of the shared PID namespace: %w", errors.Join(err, ctx.Err()))
+	}
+	status, err := proc.Status()
+	if err != nil {
+		return err
+	}
+	return t.Error(status.Step, int32(status.Errno))
 }
 
 // initID is pause's name for the PID 1 of the pod's shared PID namespace: the pod's own id.
@@ -223,27 +258,4 @@ func (p *Pod) pinNetwork() error {
 	}
 	defer ns.Close()
 	return p.rt.netns.Pin(p.id, ns)
-}
-
-// tearDown ends the pod's pause and takes back what belongs to the pod alone, and nothing of its containers. It is idempotent and asks pause nothing.
-func (p *Pod) tearDown(ctx context.Context) error {
-	p.mu.Lock()
-	pidfd, conn, init := p.mu.pidfd, p.mu.conn, p.mu.init
-	p.mu.pidfd, p.mu.conn, p.mu.init = nil, nil, nil
-	p.mu.Unlock()
-	var errs []error
-	if pidfd != nil {
-		if err := end(ctx, pidfd); err != nil {
-			errs = append(errs, fmt.Errorf("end pause of pod %s: %w", p.name(), err))
-		}
-		pidfd.Close()
-	}
-	if conn != nil {
-		conn.Close()
-	}
-	if init != nil {
-		init.Close()
-	}
-	errs = append(errs, p.rt.netns.Unpin(p.id), remove(p.rt.socket(p.id)))
-	return errors.Join(errs...)
 }

@@ -27,16 +27,36 @@ func (r *Runtime) StartContainer(ctx context.Context, id string) error {
 	if err := c.begin(); err != nil {
 		return fmt.Errorf("start container %s: %w", c.name(), err)
 	}
-	err = c.start(ctx)
-	close(c.settled)
-	if err != nil {
+	defer c.startEnded()
+	if err := c.start(ctx); err != nil {
 		return fmt.Errorf("start container %s: %w", c.name(), err)
 	}
 	return nil
 }
 
-// begin records the intent.
+// begin records the intent, with the parents that the cgroup is going to get: podlet may be killed between making them and writing that down.
 func (c *Container) begin() error {
+	path, err := c.groupPath()
+	if err != nil {
+		return err
+	}
+	c.pod.rt.parents.use(path.Parent(), c.pod.rt.cgroups.Missing(path))
+	if err := c.beginAt(path); err != nil {
+		return errors.Join(err, c.pod.rt.leaveParent(path.Parent()))
+	}
+	return nil
+}
+
+// groupPath is where the container's cgroup is going to be.
+func (c *Container) groupPath() (cgroup.Path, error) {
+	parent, err := cgroup.ParsePath(c.pod.spec.CgroupParent)
+	if err != nil {
+		return cgroup.Path{}, err
+	}
+	return parent.Child(c.id)
+}
+
+func (c *Container) beginAt(path cgroup.Path) error {
 	c.pod.mu.Lock()
 	defer c.pod.mu.Unlock()
 	if c.pod.mu.rec.State != PodReady {
@@ -45,25 +65,35 @@ func (c *Container) begin() error {
 	if c.rec.State != Created {
 		return fmt.Errorf("it is %s, not created: %w", c.rec.State, ErrState)
 	}
-	parent, err := cgroup.ParsePath(c.pod.spec.CgroupParent)
-	if err != nil {
-		return err
+	made := c.pod.rt.parents.known(path.Parent())
+	err := c.saveLocked(func(rec *containerRecord) { rec.State, rec.Cgroup, rec.Made = Starting, path.String(), made })
+	if err == nil {
+		c.starting = make(chan struct{})
 	}
-	path, err := parent.Child(c.id)
-	if err != nil {
-		return err
-	}
-	return c.saveLocked(func(rec *containerRecord) { rec.State, rec.Cgroup = Starting, path.String() })
+	return err
+}
+
+// startEnded lets those go on who waited for the start's end.
+func (c *Container) startEnded() {
+	c.pod.mu.Lock()
+	defer c.pod.mu.Unlock()
+	c.playing = nil
+	close(c.starting)
+	c.starting = nil
 }
 
 func (c *Container) start(ctx context.Context) error {
 	files := fds{}
-	err := c.launch(ctx, files)
-	files.close()
-	c.pod.mu.Lock()
-	c.playing = nil
-	c.pod.mu.Unlock()
+	gate, err := newGate(files)
 	if err != nil {
+		c.cannotRun(err)
+		return err
+	}
+	// Open until a start that failed is taken back: the process must not end by itself before that.
+	defer gate.Close()
+	err = c.launch(ctx, files, gate)
+	files.close()
+	if err != nil && !(ctx.Err() != nil && c.takeBack()) {
 		c.cannotRun(err)
 	}
 	return err
@@ -82,7 +112,7 @@ func (c *Container) cannotRun(cause error) {
 }
 
 // launch makes what the tape needs, has pause play it, and opens the gate once the record says that the container runs.
-func (c *Container) launch(ctx context.Context, files fds) error {
+func (c *Container) launch(ctx context.Context, files fds, gate *os.File) error {
 	cg, err := c.makeCgroup(ctx, files)
 	if err != nil {
 		return err
@@ -91,7 +121,7 @@ func (c *Container) launch(ctx context.Context, files fds) error {
 	if err != nil {
 		return err
 	}
-	t, err := launch.NewContainer(c.pod.spec, c.rec.Spec, c.rec.Process, &c.pod.rt.machine, cg, volumes).Tape()
+	t, err := launch.NewContainer(c.pod.spec, c.spec, c.process, &c.pod.rt.machine, cg, volumes).Tape()
 	if err != nil {
 		return err
 	}
@@ -103,19 +133,23 @@ func (c *Container) launch(ctx context.Context, files fds) error {
 	c.pod.mu.Lock()
 	c.playing = t
 	c.pod.mu.Unlock()
-	gate, err := newGate(files)
-	if err != nil {
-		return err
-	}
-	defer gate.Close()
 	wire, passed, err := files.pack(t)
 	if err != nil {
 		return err
 	}
-	proc, err := c.pod.conn().Clone(ctx, pause.Clone{
+	conn := c.pod.conn()
+	if conn == nil {
+		return errNoPause
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	longer, cancel := outlast(ctx, cloneTime)
+	defer cancel()
+	proc, err := conn.Clone(longer, pause.Clone{
 		ID: pauseID(c.id), Kind: pause.KindExec, Tape: wire, FDs: passed,
 		Stdout: streams.stdout, Stderr: streams.stderr, Stdin: streams.stdin, Log: streams.log,
-		TTY: c.rec.Spec.TTY, StdinOnce: c.rec.Spec.StdinOnce,
+		TTY: c.spec.TTY, StdinOnce: c.spec.StdinOnce,
 	})
 	if err != nil {
 		return explainFailure(t, err)
@@ -134,26 +168,43 @@ func (c *Container) runs(proc *pause.Process) error {
 	defer c.pod.mu.Unlock()
 	if c.rec.State != Starting {
 		proc.PIDFD.Close()
-		return fmt.Errorf("%s: %w", c.rec.Message, ErrState)
+		if c.failed != nil {
+			return c.failed
+		}
+		return fmt.Errorf("it has ended already, with code %d: %s: %w", c.rec.ExitCode, c.rec.Message, ErrState)
 	}
 	c.pidfd = proc.PIDFD
 	return c.saveLocked(func(rec *containerRecord) { rec.State, rec.Started = Running, time.Now() })
 }
 
-// openGate lets the process go on and waits until its program runs: execve closes the gate, and so does the process's end.
+// openGate lets the process go on and waits until its program runs: execve closes the gate, and so does the process's end. A caller
+// that went away before the gate is open has started nothing; afterwards only a program that doesn't come to run can still be taken back.
 func (c *Container) openGate(ctx context.Context, t *tape.Tape, gate *os.File, proc *pause.Process) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	stop := context.AfterFunc(ctx, func() { gate.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if _, err := gate.Write([]byte{1}); err != nil && !errors.Is(err, unix.EPIPE) {
 		return fmt.Errorf("open the gate: %w", err)
 	}
 	_, err := gate.Read(make([]byte, 1))
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, unix.ECONNRESET) {
-		if ctx.Err() != nil {
-			c.killGroup()
-			return fmt.Errorf("wait for execve of %s: %w", c.rec.Process.Args[0], ctx.Err())
-		}
+	if errors.Is(err, os.ErrDeadlineExceeded) && !closed(gate) {
+		return fmt.Errorf("wait for execve of %s: %w", c.process.Args[0], ctx.Err())
+	}
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, unix.ECONNRESET) && !errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("wait for execve: %w", err)
+	}
+	return c.launched(t, proc)
+}
+
+// launched says how the launch went, once the gate is closed.
+func (c *Container) launched(t *tape.Tape, proc *pause.Process) error {
+	// As long as the container is running its exit isn't acknowledged, and the slot not another process's.
+	c.pod.mu.Lock()
+	defer c.pod.mu.Unlock()
+	if c.rec.State != Running {
+		return c.failed
 	}
 	status, err := proc.Status()
 	if err != nil {
@@ -163,6 +214,20 @@ func (c *Container) openGate(ctx context.Context, t *tape.Tape, gate *os.File, p
 		return t.Error(status.Step, int32(status.Errno))
 	}
 	return nil
+}
+
+// closed says whether the other end of a socket is closed.
+func closed(f *os.File) bool {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return false
+	}
+	var poll []unix.PollFd
+	err = raw.Control(func(fd uintptr) {
+		poll = []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		_, err = unix.Poll(poll, 0)
+	})
+	return err == nil && poll[0].Revents&(unix.POLLRDHUP|unix.POLLHUP) != 0
 }
 
 // newGate makes the socket pair at whose one end the process waits; the other end is podlet's.
@@ -180,11 +245,11 @@ func newGate(files fds) (*os.File, error) {
 
 // makeCgroup makes the container's cgroup with its limits, and opens what a process needs to get into it.
 func (c *Container) makeCgroup(ctx context.Context, files fds) (launch.Cgroup, error) {
-	path, err := cgroup.ParsePath(c.rec.Cgroup)
+	path, err := c.groupPath()
 	if err != nil {
 		return launch.Cgroup{}, err
 	}
-	limits := c.rec.Spec.Resources
+	limits := c.spec.Resources
 	if limits.Devices, err = c.deviceRules(); err != nil {
 		return launch.Cgroup{}, err
 	}
@@ -252,12 +317,12 @@ func (c *Container) openStdio(ctx context.Context, files fds) (_ *stdio, err err
 		}
 	}()
 	if c.logPath() != "" {
-		s.log, err = logfile.OpenContext(ctx, c.pod.spec.LogDirectory, c.rec.Spec.LogPath)
+		s.log, err = logfile.OpenContext(ctx, c.pod.spec.LogDirectory, c.spec.LogPath)
 		if err != nil {
 			return nil, err
 		}
 	}
-	if c.rec.Spec.TTY {
+	if c.spec.TTY {
 		s.stdout, err = c.openTerminal(files)
 		return s, err
 	}
@@ -269,8 +334,8 @@ func (c *Container) openStdio(ctx context.Context, files fds) (_ *stdio, err err
 		}
 		*end, files[name] = read, write
 	}
-	if !c.rec.Spec.Stdin {
-		null, err := os.OpenFile("/dev/null", os.O_RDONLY, 0)
+	if !c.spec.Stdin {
+		null, err := c.pod.rt.mounts.OpenNull()
 		return s, files.add(launch.FDStdin, null, err)
 	}
 	read, write, err := pipe(uid, gid)

@@ -13,6 +13,7 @@ const (
 	PodCreating PodState = "creating"
 	PodReady    PodState = "ready"
 	PodNotReady PodState = "notready"
+	podRemoved  PodState = "removed"
 )
 
 // ContainerState is the state of a container; the package documentation draws how it changes.
@@ -37,6 +38,7 @@ const (
 	exitCannotRun    = 128
 	exitKilled       = 137
 	exitNodeRebooted = 255
+	exitUnknown      = 255
 )
 
 // PodStatus is a pod at one moment. Its Spec is shared and must not be changed.

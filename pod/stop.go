@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"podlet/cgroup"
 	"podlet/pause"
 )
 
@@ -55,11 +56,8 @@ func (c *Container) settledState(ctx context.Context) (ContainerState, error) {
 	if state != Starting {
 		return state, nil
 	}
-	select {
-	case <-c.settled:
-	case <-c.done:
-	case <-ctx.Done():
-		return state, ctx.Err()
+	if err := c.startOver(ctx); err != nil {
+		return state, err
 	}
 	c.pod.mu.Lock()
 	defer c.pod.mu.Unlock()
@@ -116,15 +114,9 @@ func (c *Container) killAll(ctx context.Context) error {
 }
 
 func (c *Container) killGroup() {
-	c.pod.mu.Lock()
-	group := c.group
-	c.pod.mu.Unlock()
-	if group == nil {
-		return
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), killTime)
 	defer cancel()
-	if err := group.Kill(ctx); err != nil {
-		c.pod.rt.log.Warn("can't kill a container's cgroup", "container", c.name(), "cgroup", group.Path().String(), "error", err)
+	if err := c.withGroup(func(group *cgroup.Group) error { return group.Kill(ctx) }); err != nil {
+		c.pod.rt.log.Warn("can't kill a container's cgroup", "container", c.name(), "error", err)
 	}
 }

@@ -23,16 +23,7 @@ func (r *Runtime) StopPod(ctx context.Context, id string) error {
 
 func (p *Pod) stop(ctx context.Context) error {
 	p.mu.Lock()
-	var err error
-	if p.mu.rec.State != PodNotReady {
-		err = p.saveLocked(func(rec *podRecord) { rec.State = PodNotReady })
-	}
-	if err != nil {
-		// What can't be recorded is stopped all the same; a full disk must not keep a pod alive.
-		p.rt.log.Warn("a pod's record can't be written while it is stopped", "pod", p.name(), "error", err)
-		p.mu.rec.State = PodNotReady
-		p.publishLocked()
-	}
+	p.notReadyLocked()
 	containers := p.containersLocked()
 	p.mu.Unlock()
 	if p.spec.HostPID {
@@ -43,6 +34,7 @@ func (p *Pod) stop(ctx context.Context) error {
 			}
 		}
 	}
+	p.lastWords(ctx)
 	if err := p.tearDown(ctx); err != nil {
 		return err
 	}

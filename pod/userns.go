@@ -43,12 +43,23 @@ func (p *Pod) userNamespace(ctx context.Context, n *pause.Nursery, files fds) (o
 		return owner{}, fmt.Errorf("clone the user namespace of pod %s: %w", p.name(), explainFailure(t, err))
 	}
 	defer helper.PIDFD.Close()
-	pid, err := pause.PID(helper.PIDFD)
-	if err != nil {
+	if err := p.holdNamespaces(helper, files); err != nil {
+		if status, statusErr := helper.Status(); statusErr == nil && status.Errno != 0 {
+			return owner{}, t.Error(status.Step, int32(status.Errno))
+		}
 		return owner{}, err
 	}
+	return p.mappedRoot()
+}
+
+// holdNamespaces maps the ids of the helper's user namespace and opens the namespaces that it owns.
+func (p *Pod) holdNamespaces(helper *pause.Process, files fds) error {
+	pid, err := pause.PID(helper.PIDFD)
+	if err != nil {
+		return err
+	}
 	if err := writeMaps(pid, p.spec.UserNS.UIDs, p.spec.UserNS.GIDs); err != nil {
-		return owner{}, fmt.Errorf("map the ids of pod %s: %w", p.name(), err)
+		return fmt.Errorf("map the ids of pod %s: %w", p.name(), err)
 	}
 	for name, kind := range map[string]string{launch.FDNetNS: "net", launch.FDUTSNS: "uts", launch.FDIPCNS: "ipc"} {
 		if (kind == "ipc" && p.spec.HostIPC) || (kind != "ipc" && p.spec.HostNetwork) {
@@ -56,10 +67,10 @@ func (p *Pod) userNamespace(ctx context.Context, n *pause.Nursery, files fds) (o
 		}
 		ns, err := openNamespace(helper.PIDFD, kind)
 		if err := files.add(name, ns, err); err != nil {
-			return owner{}, err
+			return err
 		}
 	}
-	return p.mappedRoot()
+	return nil
 }
 
 func writeMaps(pid int, uids, gids []mount.IDMapping) error {

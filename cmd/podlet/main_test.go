@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -30,32 +32,111 @@ func TestMain(m *testing.M) {
 		fmt.Println("cmd/podlet: skipped: pods need root")
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if err := endCommon(); err != nil {
+		fmt.Println("the common podlet's end:", err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
-// node is one podlet on directories of its own.
+// node is one podlet on directories of its own, as one test sees it.
 type node struct {
-	t   *testing.T
-	dir string
-	// cgroup is the name of the cgroup parent of its pods.
-	cgroup string
-	cmd    *exec.Cmd
-	conn   *grpc.ClientConn
+	t    *testing.T
+	dir  string
+	cmd  *exec.Cmd
+	conn *grpc.ClientConn
 	cri.RuntimeServiceClient
 	images cri.ImageServiceClient
+	// cgroup is the name of the cgroup that is the parent of all pods.
+	cgroup string
+	// pods are the ids of all pods that were ever run here.
+	pods *podList
+}
+
+// nodes counts them, so that no two have a cgroup in common.
+var nodes atomic.Int64
+
+// podList may grow in several goroutines.
+type podList struct {
+	sync.Mutex
+	ids []string
 }
 
 // newNode imports the test images and starts a podlet; the test's end stops it.
 func newNode(t *testing.T) *node {
 	t.Helper()
 	n := &node{t: t, dir: t.TempDir()}
-	n.cgroup = fmt.Sprintf("podlet-test-%d-%s", os.Getpid(), filepath.Base(filepath.Dir(n.dir)))
-	for _, tar := range []string{testimage.Busybox(t), testimage.Tools(t)} {
-		n.podlet("image", "import", "--root", n.dir+"/root", tar)
-	}
+	n.importImages()
 	n.start()
 	t.Cleanup(n.end)
 	return n
+}
+
+// common is the podlet of all tests that don't restart theirs.
+var common struct {
+	once sync.Once
+	node *node
+}
+
+// commonNode gives the test a podlet that it shares with those before and after it. At its end nothing that it ran may be left.
+func commonNode(t *testing.T) *node {
+	t.Helper()
+	common.once.Do(func() {
+		dir, err := os.MkdirTemp("", "podlet-common-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		common.node = &node{t: t, dir: dir}
+		common.node.importImages()
+		common.node.start()
+		common.node.warmUp()
+	})
+	if common.node == nil || common.node.conn == nil {
+		t.Fatal("the common podlet did not start")
+	}
+	n := *common.node
+	n.t = t
+	before := n.openFiles()
+	t.Cleanup(func() {
+		n.removePods()
+		n.nothingLeft(before)
+		if t.Failed() {
+			t.Logf("podlet's log ends:\n%s", tail(n.log(), 100))
+		}
+	})
+	return &n
+}
+
+// warmUp runs the first pod and container, which bring the nursery up and find out what the kernel can do: some files stay open for good.
+func (n *node) warmUp() {
+	n.t.Helper()
+	p := n.newPod()
+	n.exited(p.start(container("first", "true")))
+	n.exec(p.start(container("second", "sleep", "1000")), "true")
+	n.removePods()
+}
+
+// endCommon stops the common podlet, if a test started it.
+func endCommon() error {
+	n := common.node
+	if n == nil {
+		return nil
+	}
+	defer os.RemoveAll(n.dir)
+	if n.conn == nil {
+		return nil
+	}
+	n.conn.Close()
+	n.cmd.Process.Signal(unix.SIGTERM)
+	return n.cmd.Wait()
+}
+
+func (n *node) importImages() {
+	n.t.Helper()
+	for _, layout := range []string{testimage.Busybox(n.t), testimage.Tools(n.t), testimage.Scratch(n.t)} {
+		n.podlet("image", "import", "--root", n.dir+"/root", layout)
+	}
 }
 
 // podlet runs one of podlet's commands.
@@ -73,6 +154,12 @@ func (n *node) socket() string { return filepath.Join(n.dir, "podlet.sock") }
 // start starts podlet and waits until it answers.
 func (n *node) start() {
 	n.t.Helper()
+	if n.pods == nil {
+		n.pods = &podList{}
+	}
+	if n.cgroup == "" {
+		n.cgroup = fmt.Sprintf("podlet-test-%d-%d", os.Getpid(), nodes.Add(1))
+	}
 	log, err := os.OpenFile(filepath.Join(n.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		n.t.Fatal(err)
@@ -85,15 +172,18 @@ func (n *node) start() {
 	if err := n.cmd.Start(); err != nil {
 		n.t.Fatal(err)
 	}
-	n.conn, err = grpc.NewClient("unix://"+n.socket(), grpc.WithTransportCredentials(insecure.NewCredentials()),
+	conn, err := grpc.NewClient("unix://"+n.socket(), grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	n.RuntimeServiceClient, n.images = cri.NewRuntimeServiceClient(n.conn), cri.NewImageServiceClient(n.conn)
+	n.RuntimeServiceClient, n.images = cri.NewRuntimeServiceClient(conn), cri.NewImageServiceClient(conn)
 	if _, err := n.Version(n.ctx(), &cri.VersionRequest{}, grpc.WaitForReady(true)); err != nil {
+		n.cmd.Process.Kill()
+		n.cmd.Wait()
 		n.t.Fatalf("podlet does not answer: %v\n%s", err, n.log())
 	}
+	n.conn = conn
 }
 
 func (n *node) ctx() context.Context {
@@ -114,8 +204,19 @@ func (n *node) kill() {
 	n.cmd.Wait()
 }
 
-// end removes every pod and stops podlet.
-func (n *node) end() {
+// terminate is SIGTERM, and waits for podlet's end.
+func (n *node) terminate() {
+	n.t.Helper()
+	n.conn.Close()
+	n.cmd.Process.Signal(unix.SIGTERM)
+	if err := n.cmd.Wait(); err != nil {
+		n.t.Errorf("podlet's end: %v", err)
+	}
+}
+
+// removePods removes every pod.
+func (n *node) removePods() {
+	n.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	pods, err := n.ListPodSandbox(ctx, &cri.ListPodSandboxRequest{})
@@ -127,12 +228,14 @@ func (n *node) end() {
 			n.t.Errorf("remove pod %s at the end: %v", p.Metadata.Name, err)
 		}
 	}
-	n.conn.Close()
-	n.cmd.Process.Signal(unix.SIGTERM)
-	if err := n.cmd.Wait(); err != nil {
-		n.t.Errorf("podlet's end: %v", err)
-	}
+}
+
+// end removes every pod and stops podlet.
+func (n *node) end() {
+	n.removePods()
+	n.nothingLeft(0)
+	n.terminate()
 	if n.t.Failed() {
-		n.t.Logf("podlet's log:\n%s", n.log())
+		n.t.Logf("podlet's log:\n%s", tail(n.log(), 300))
 	}
 }

@@ -81,7 +81,6 @@ func sharing(change func(*cri.NamespaceOption)) func(*cri.PodSandboxConfig) {
 
 // TestNamespaces says for each kind of pod what its containers share with each other, with pause and with the node.
 func TestNamespaces(t *testing.T) {
-	n := newNode(t)
 	host := hostNamespaces(t)
 	for _, c := range []struct {
 		name                   string
@@ -97,7 +96,7 @@ func TestNamespaces(t *testing.T) {
 		{"usernsshared", func(o *cri.NamespaceOption) { userNS(o); o.Pid = cri.NamespaceMode_POD }, "ipc net pid user uts", "ipc net uts", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			n.t = t
+			n := commonNode(t)
 			sandbox := n.sandbox(c.name, sharing(c.change))
 			pod := n.run(sandbox)
 			a := n.startIn(pod, sandbox, n.like(sandbox, container("a", "sleep", "1000")))
@@ -129,7 +128,6 @@ func TestNamespaces(t *testing.T) {
 			}
 		})
 	}
-	n.t = t
 }
 
 func userNS(o *cri.NamespaceOption) {
@@ -154,7 +152,7 @@ func (n *node) like(s *cri.PodSandboxConfig, c *cri.ContainerConfig) *cri.Contai
 
 // TestTarget joins the PID namespace of another container (KEP-277's debug containers).
 func TestTarget(t *testing.T) {
-	n := newNode(t)
+	n := commonNode(t)
 	sandbox := n.sandbox("target")
 	pod := n.run(sandbox)
 	app := n.startIn(pod, sandbox, n.like(sandbox, container("app", "sleep", "1000")))

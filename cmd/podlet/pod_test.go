@@ -1,18 +1,22 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
 const (
 	busybox = "podlet.test/busybox:latest"
 	tools   = "podlet.test/tools:latest"
+	scratch = "podlet.test/scratch:latest"
 )
 
 // sandbox is a plain pod's config.
@@ -47,19 +51,133 @@ func (n *node) run(c *cri.PodSandboxConfig) string {
 	if err != nil {
 		n.t.Fatalf("RunPodSandbox: %v\n%s", err, n.log())
 	}
+	n.pods.add(r.PodSandboxId)
 	return r.PodSandboxId
 }
 
-func (n *node) startIn(pod string, sandbox *cri.PodSandboxConfig, c *cri.ContainerConfig) string {
+func (l *podList) add(id string) {
+	l.Lock()
+	defer l.Unlock()
+	l.ids = append(l.ids, id)
+}
+
+// testPod is a pod that a test has run.
+type testPod struct {
+	n      *node
+	id     string
+	config *cri.PodSandboxConfig
+}
+
+// newPod runs a pod; its containers share nothing but network, IPC and name unless change says otherwise.
+func (n *node) newPod(change ...func(*cri.PodSandboxConfig)) *testPod {
 	n.t.Helper()
-	r, err := n.CreateContainer(n.ctx(), &cri.CreateContainerRequest{PodSandboxId: pod, Config: c, SandboxConfig: sandbox})
+	n.pods.Lock()
+	name := fmt.Sprintf("pod-%d", len(n.pods.ids))
+	n.pods.Unlock()
+	c := n.sandbox(name, change...)
+	return &testPod{n, n.run(c), c}
+}
+
+// tryCreate is CreateContainer.
+func (p *testPod) tryCreate(c *cri.ContainerConfig) (string, error) {
+	r, err := p.n.CreateContainer(p.n.ctx(), &cri.CreateContainerRequest{PodSandboxId: p.id, Config: c, SandboxConfig: p.config})
+	return r.GetContainerId(), err
+}
+
+func (p *testPod) create(c *cri.ContainerConfig) string {
+	p.n.t.Helper()
+	id, err := p.tryCreate(c)
 	if err != nil {
-		n.t.Fatalf("CreateContainer: %v", err)
+		p.n.t.Fatalf("CreateContainer: %v", err)
 	}
-	if _, err := n.StartContainer(n.ctx(), &cri.StartContainerRequest{ContainerId: r.ContainerId}); err != nil {
-		n.t.Fatalf("StartContainer: %v\n%s", err, n.log())
+	return id
+}
+
+// start creates and starts a container.
+func (p *testPod) start(c *cri.ContainerConfig) string {
+	p.n.t.Helper()
+	id := p.create(c)
+	if err := p.n.tryStart(id); err != nil {
+		p.n.t.Fatalf("StartContainer: %v", err)
 	}
-	return r.ContainerId
+	return id
+}
+
+// output runs a container to its end and gives what it wrote to its log.
+func (p *testPod) output(c *cri.ContainerConfig) string {
+	p.n.t.Helper()
+	id := p.start(c)
+	s := p.n.exited(id)
+	out := p.n.logged(id)
+	if s.ExitCode != 0 {
+		p.n.t.Fatalf("container %s ended with %d: %s", c.Metadata.Name, s.ExitCode, out)
+	}
+	return out
+}
+
+// tryStart is StartContainer.
+func (n *node) tryStart(container string) error {
+	_, err := n.StartContainer(n.ctx(), &cri.StartContainerRequest{ContainerId: container})
+	return err
+}
+
+func (n *node) startIn(id string, sandbox *cri.PodSandboxConfig, c *cri.ContainerConfig) string {
+	n.t.Helper()
+	return (&testPod{n, id, sandbox}).start(c)
+}
+
+func (n *node) stop(container string, grace int64) {
+	n.t.Helper()
+	if _, err := n.StopContainer(n.ctx(), &cri.StopContainerRequest{ContainerId: container, Timeout: grace}); err != nil {
+		n.t.Fatalf("StopContainer: %v", err)
+	}
+}
+
+// logged gives the text of a container's log without the CRI's frame.
+func (n *node) logged(container string) string {
+	n.t.Helper()
+	text, err := os.ReadFile(n.status(container).LogPath)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	var all strings.Builder
+	for line := range strings.Lines(string(text)) {
+		fields := strings.SplitN(line, " ", 4)
+		if len(fields) != 4 {
+			n.t.Fatalf("log line %q", line)
+		}
+		if fields[2] == "P" {
+			fields[3] = strings.TrimSuffix(fields[3], "\n")
+		}
+		all.WriteString(fields[3])
+	}
+	return all.String()
+}
+
+// soon polls for what is to become true.
+func (n *node) soon(what string, ok func() bool) {
+	n.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			n.t.Fatalf("not within 20 s: %s", what)
+		}
+	}
+}
+
+func contains(text, part string) bool { return strings.Contains(text, part) }
+
+// fails checks an error's code and that its message names what it is about.
+func (n *node) fails(err error, code codes.Code, names ...string) {
+	n.t.Helper()
+	if status.Code(err) != code {
+		n.t.Errorf("error %v, want %v", err, code)
+		return
+	}
+	for _, name := range names {
+		if !contains(status.Convert(err).Message(), name) {
+			n.t.Errorf("error %q does not name %q", status.Convert(err).Message(), name)
+		}
+	}
 }
 
 func (n *node) status(container string) *cri.ContainerStatus {
@@ -72,15 +190,13 @@ func (n *node) status(container string) *cri.ContainerStatus {
 }
 
 // exited waits for the container's end.
-func (n *node) exited(container string) *cri.ContainerStatus {
+func (n *node) exited(container string) (s *cri.ContainerStatus) {
 	n.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		if s := n.status(container); s.State == cri.ContainerState_CONTAINER_EXITED {
-			return s
-		}
-	}
-	n.t.Fatalf("container %s does not end", container)
-	return nil
+	n.soon("the end of container "+container, func() bool {
+		s = n.status(container)
+		return s.State == cri.ContainerState_CONTAINER_EXITED
+	})
+	return s
 }
 
 func (n *node) exec(container string, args ...string) (string, int32) {
@@ -93,7 +209,7 @@ func (n *node) exec(container string, args ...string) (string, int32) {
 }
 
 func TestPodComesUp(t *testing.T) {
-	n := newNode(t)
+	n := commonNode(t)
 	sandbox := n.sandbox("web")
 	pod := n.run(sandbox)
 	c := n.startIn(pod, sandbox, container("app", "sh", "-c", "echo hello; trap 'exit 3' TERM; while :; do sleep 0.05; done"))

@@ -48,7 +48,7 @@ func (b *bench) start(ctx context.Context, o options, wrap ...string) error {
 }
 
 // startFloor starts the floor beside podlet.
-func (b *bench) startFloor(ctx context.Context, o options) (*floorProcess, error) {
+func (b *bench) startFloor(ctx context.Context, o options, wrap ...string) (*floorProcess, error) {
 	layout, err := testimage.Layout("busybox")
 	if err != nil {
 		return nil, err
@@ -62,7 +62,7 @@ func (b *bench) startFloor(ctx context.Context, o options) (*floorProcess, error
 	if err != nil {
 		return nil, err
 	}
-	f, err := startFloor(o.floor, lower, dir, b.parent.Path)
+	f, err := startFloor(o.floor, lower, dir, b.parent.Path, wrap...)
 	if err != nil {
 		return nil, err
 	}

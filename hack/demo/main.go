@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"podlet/hack/machine"
 	"podlet/hack/node"
 	"podlet/hack/testimages/testimage"
@@ -54,7 +56,7 @@ func show(ctx context.Context, p *page, podlet string) error {
 	if err != nil {
 		return fmt.Errorf("make the demo's image: %w", err)
 	}
-	before, err := machine.Look(nil)
+	before, err := machine.Look(nil, machine.StatePlaces)
 	if err != nil {
 		return err
 	}
@@ -64,13 +66,23 @@ func show(ctx context.Context, p *page, podlet string) error {
 	}
 	err = scenes(ctx, p, n)
 	if err != nil {
-		err = fmt.Errorf("%w\n\nWhat podlet said:\n%s", err, n.LogTail())
-		return errors.Join(err, n.Close())
+		return errors.Join(err, n.Close(), killAll())
 	}
 	if err := cleanUp(ctx, p, n); err != nil {
 		return err
 	}
 	return nothingLeft(p, before)
+}
+
+// killAll ends what is left of a pod that podlet can't end any more. Its cgroup stays.
+func killAll() error {
+	machine.Reap()
+	left, err := machine.Descendants(os.Getpid())
+	for _, process := range left {
+		fmt.Fprintln(os.Stderr, "demo: killed what was left:", process)
+		unix.Kill(process.PID, unix.SIGKILL)
+	}
+	return err
 }
 
 // scenes are what happens between podlet's start and the clean-up.

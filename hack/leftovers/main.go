@@ -43,7 +43,7 @@ func watch(argv []string) (int, error) {
 	if err := machine.BecomeSubreaper(); err != nil {
 		return 0, err
 	}
-	before, err := machine.Look(nil)
+	before, err := machine.Look(nil, machine.AllPlaces)
 	if err != nil {
 		return 0, err
 	}

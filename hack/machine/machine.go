@@ -13,9 +13,13 @@ import (
 	"strings"
 )
 
-// places are the directories in which programs leave files; their entries are
-// compared, not what lies deeper. Top-level only: two looks must cost little.
-var places = []string{"/tmp", "/var/tmp", "/dev/shm", "/run", "/run/netns", "/var/lib"}
+// Places in which programs leave files; only their own entries are compared, not what lies deeper.
+var (
+	// StatePlaces are those where few but services write.
+	StatePlaces = []string{"/run", "/run/netns", "/var/lib"}
+	// AllPlaces has those of temporary files too, where on a busy machine others come and go.
+	AllPlaces = append([]string{"/tmp", "/var/tmp", "/dev/shm"}, StatePlaces...)
+)
 
 // Machine is what stands on the machine at one moment.
 type Machine struct {
@@ -24,6 +28,7 @@ type Machine struct {
 	things map[string]int
 	// others are the cgroups with processes of somebody else's in them or below.
 	others map[string]bool
+	places []string
 }
 
 // Count is how many things of a kind there are.
@@ -57,9 +62,9 @@ func (m *Machine) Changes(after *Machine) []string {
 	return changes
 }
 
-// Look takes stock. A cgroup is somebody else's if it has other processes than ours.
-func Look(ours []Process) (*Machine, error) {
-	m := &Machine{things: map[string]int{}, others: map[string]bool{}}
+// Look takes stock, with the files in the given places. A cgroup is somebody else's if it has other processes than ours.
+func Look(ours []Process, places []string) (*Machine, error) {
+	m := &Machine{things: map[string]int{}, others: map[string]bool{}, places: places}
 	if err := m.addMounts("/proc/self/mountinfo"); err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ func Settled(before *Machine) ([]Process, []string, *Machine, error) {
 		if err != nil {
 			return nil, nil, nil, err
 		}
-		after, err := Look(processes)
+		after, err := Look(processes, before.places)
 		if err != nil {
 			return nil, nil, nil, err
 		}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -131,6 +132,14 @@ func (n *Node) Serve(ctx context.Context) error {
 	}
 	// A connection that failed waits longer and longer before it tries again; this one is there now.
 	n.conn.ResetConnectBackoff()
+	// It listens before it can answer; if it ends in between, there is nothing to wait for.
+	go func() {
+		select {
+		case <-ended:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	if _, err := n.Runtime.Version(ctx, &cri.VersionRequest{}); err != nil {
 		return fmt.Errorf("podlet does not answer: %w\n%s", err, n.LogTail())
 	}
@@ -162,14 +171,19 @@ func (n *Node) Kill() error {
 	return err
 }
 
-// LogTail is the end of what podlet said.
+// LogTail is the end of what podlet said, or, if it panicked, what it said from there on.
 func (n *Node) LogTail() string {
 	text, err := os.ReadFile(n.LogFile())
 	if err != nil {
 		return err.Error()
 	}
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	return strings.Join(lines[max(0, len(lines)-20):], "\n")
+	from := max(0, len(lines)-20)
+	panicked := slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(line, "panic: ") })
+	if panicked >= 0 {
+		from = min(from, panicked)
+	}
+	return strings.Join(lines[from:min(from+40, len(lines))], "\n")
 }
 
 // RemovePods stops and removes all pods.

@@ -30,7 +30,7 @@ func findCheckout(ctx context.Context, dir string) (checkout, error) {
 	if c.dir, err = filepath.EvalSymlinks(c.dir); err != nil {
 		return c, err
 	}
-	mod, err := c.output(ctx, "env", "GOMOD")
+	mod, err := output(c.host(ctx, "env", "GOMOD"))
 	if err != nil {
 		return c, err
 	}
@@ -45,23 +45,30 @@ func findCheckout(ctx context.Context, dir string) (checkout, error) {
 // cache is where disks are kept; git ignores it.
 func (c checkout) cache() string { return filepath.Join(c.top, "build", "vm") }
 
-// command is a run of go for the guest: no cgo, so that what it builds needs none of the host's libraries, and no race detector, which needs cgo and costs minutes under emulation. The host's own runs have it.
-func (c checkout) command(ctx context.Context, args ...string) *exec.Cmd {
+// host is a run of go for this machine.
+func (c checkout) host(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, c.goc, args...)
 	cmd.Dir = c.dir
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64", "PWD="+c.dir)
+	cmd.Env = append(os.Environ(), "PWD="+c.dir)
 	return cmd
 }
 
-// output gives go's standard output; an error has what it said on the other.
-func (c checkout) output(ctx context.Context, args ...string) ([]byte, error) {
-	out, err := c.command(ctx, args...).Output()
+// command is a run of go for the guest: no cgo, so that what it builds needs none of the host's libraries, and no race detector, which needs cgo and costs minutes under emulation. The host's own runs have it.
+func (c checkout) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := c.host(ctx, args...)
+	cmd.Env = append(cmd.Env, "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
+	return cmd
+}
+
+// output gives a command's standard output; an error has what it said on the other.
+func output(cmd *exec.Cmd) ([]byte, error) {
+	out, err := cmd.Output()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		return nil, fmt.Errorf("%s %s: %w\n%s", c.goc, strings.Join(args, " "), err, exit.Stderr)
+		return nil, fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, exit.Stderr)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", c.goc, strings.Join(args, " "), err)
+		return nil, fmt.Errorf("%s: %w", strings.Join(cmd.Args, " "), err)
 	}
 	return out, nil
 }

@@ -11,15 +11,17 @@ import (
 	"podlet/hack/vm/image"
 )
 
-// The payload disk as guest-init knows it: the agent, the checkout's path, and its tree, which is bound to that path. Test binaries are beside them.
+// The payload disk as guest-init knows it: the agent, the checkout's path, its tree, which is bound to that path, and the test images, which PODLET_TESTIMAGES names there. Test binaries are beside them.
 const (
 	payloadAgent    = "agent"
 	payloadCheckout = "checkout"
 	payloadTree     = "tree"
+	payloadImages   = "images"
 	payloadTests    = "tests"
 	guestPayload    = "/payload"
 
-	agentPackage = "podlet/hack/vm/agent"
+	agentPackage  = "podlet/hack/vm/agent"
+	imagesPackage = "podlet/hack/testimages"
 )
 
 // payloadSpare is what the guest may write to the checkout.
@@ -28,14 +30,18 @@ const payloadSpare = 1 << 30
 // payload is the tree below dir that becomes the payload disk.
 type payload struct{ dir string }
 
-// newPayload fills dir with the agent and the checkout.
+// newPayload fills dir with the agent, the checkout and the test images, which the guest, without Go and a network, couldn't make.
 func newPayload(ctx context.Context, c checkout, dir string) (payload, error) {
 	p := payload{dir}
 	if err := os.MkdirAll(filepath.Join(dir, payloadTests), 0o755); err != nil {
 		return p, err
 	}
-	if _, err := c.output(ctx, "build", "-ldflags=-s -w", "-o", filepath.Join(dir, payloadAgent), agentPackage); err != nil {
+	if _, err := output(c.command(ctx, "build", "-ldflags=-s -w", "-o", filepath.Join(dir, payloadAgent), agentPackage)); err != nil {
 		return p, err
+	}
+	// By the host's own go: what runs here must be for here.
+	if _, err := output(c.host(ctx, "run", imagesPackage, "-o", filepath.Join(dir, payloadImages))); err != nil {
+		return p, fmt.Errorf("make the test images: %w", err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, payloadCheckout), []byte(c.top+"\n"), 0o644); err != nil {
 		return p, err

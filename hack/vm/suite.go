@@ -33,7 +33,7 @@ func listPackages(ctx context.Context, c checkout, tags string, patterns []strin
 		patterns = []string{"./..."}
 	}
 	args := []string{"list", "-e", "-json=ImportPath,Dir,TestGoFiles,XTestGoFiles,Error", "-tags=" + tags, "--"}
-	text, err := c.output(ctx, append(args, patterns...)...)
+	text, err := output(c.command(ctx, append(args, patterns...)...))
 	if err != nil {
 		return nil, err
 	}

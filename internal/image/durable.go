@@ -23,14 +23,16 @@ func (s *Store) syncLayers(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
+			// "podlet image import" ends here, and the next to open the store may be the next boot.
+			s.syncOnce()
 			return
 		case <-s.sync:
-			s.syncOnce(ctx)
+			s.syncOnce()
 		}
 	}
 }
 
-func (s *Store) syncOnce(ctx context.Context) {
+func (s *Store) syncOnce() {
 	fresh := map[Digest]int{}
 	s.mu.Lock()
 	for id, l := range s.mu.layers {
@@ -47,9 +49,6 @@ func (s *Store) syncOnce(ctx context.Context) {
 		return
 	}
 	for id, changes := range fresh {
-		if ctx.Err() != nil {
-			return
-		}
 		s.markDurable(id, changes)
 	}
 }

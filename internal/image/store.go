@@ -148,8 +148,8 @@ func openLocked(path string) (*Store, error) {
 	return &Store{path: path, root: root, lock: lock, mounter: mounter}, nil
 }
 
-// Close ends the store's goroutines and lets go of the lock. No call may be under way or follow. Layers stay as they are; one that isn't marked durable
-// yet is marked by the next Open of the same boot.
+// Close ends the store's goroutines and lets go of the lock. No call may be under way or follow. Layers that aren't durable yet are made so first, which
+// waits for the disk; a process that is killed instead leaves that to the next Open of the same boot.
 func (s *Store) Close() error {
 	s.stop()
 	s.workers.Wait()

@@ -37,6 +37,18 @@ func (m *Mounter) MaskDir() (*os.File, error) { return m.mask("mask directory", 
 // MaskFile gives a fresh read-only mount of a null device (character device 1:3).
 func (m *Mounter) MaskFile() (*os.File, error) { return m.mask("mask file", "nulls/null") }
 
+// OpenNull opens podlet's own null device for reading: the standard input of a process that has none. The node's /dev/null would not do: whoever holds it open and
+// has its owner's id can change its mode and owner, for the whole node. This one is read-only.
+func (m *Mounter) OpenNull() (*os.File, error) {
+	mnt, err := m.MaskFile()
+	if err != nil {
+		return nil, err
+	}
+	defer mnt.Close()
+	// An fd of its own each time: flags as O_NONBLOCK belong to the open file, and containers share none.
+	return os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", mnt.Fd()), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+}
+
 func (m *Mounter) mask(name, template string) (*os.File, error) {
 	ok, err := m.detached(cloneDetached)
 	if err != nil {

@@ -72,10 +72,10 @@ type builder struct {
 	*tape.Builder
 	c    *Container
 	root tape.FD
-	// proc and sys are the file systems just mounted, the latter 0 where a volume took its place.
-	proc   tape.Reg
-	sys    tape.Reg
-	hasSys bool
+	// proc is made before it is mounted.
+	proc tape.Reg
+	// places are podlet's own file systems in the container by their targets.
+	places map[string]*place
 	// terminal is the TTY's slave, nil without one.
 	terminal tape.Fd
 	// own are the clones of the pod's mounts.
@@ -85,6 +85,7 @@ type builder struct {
 // Tape writes the container's tape.
 func (c *Container) Tape() (*tape.Tape, error) {
 	b := &builder{Builder: tape.New("container " + c.Name), c: c, own: map[spec.Source]tape.Reg{}}
+	b.addPlaces()
 	b.intermediate()
 	b.app()
 	return b.Finish()
@@ -182,6 +183,9 @@ func (b *builder) app() {
 			b.attach(a)
 		}
 	}
+	if b.console() {
+		b.attachConsole()
+	}
 	b.attachProc()
 	b.paths()
 	b.workingDir()
@@ -191,8 +195,8 @@ func (b *builder) app() {
 	enter(b.Builder, b.root)
 	final(b.Builder, b.c.Process, b.c.Machine, b.terminal, func() {
 		gate := b.FD(FDGate)
+		// Closed by execve, not here: podlet reads the end of it as the program's start, or the failure to start it.
 		b.Read1(gate, "wait for podlet's record").Positive()
-		b.Close(gate, "")
 	})
 }
 
@@ -202,17 +206,22 @@ func underProc(target string) bool { return strings.HasPrefix(target, "/proc/") 
 func (b *builder) attach(a spec.Attachment) {
 	m := b.source(a)
 	why := "mount " + string(a.Source) + " on " + a.Target
-	at := mountPoint(b.Builder, b.root, a.Target, a.File, inRoot, why)
+	if p, rel := b.placeOf(a.Target); p != nil && b.knows(a) {
+		b.attachIn(p, rel, m, why)
+	} else {
+		at := mountPoint(b.Builder, b.root, a.Target, a.File, inRoot, why)
+		b.Attach(m, at, why)
+		b.Close(at, "")
+	}
+	b.stand(a.Target, m)
+}
+
+// attachIn mounts m on an entry of a place.
+func (b *builder) attachIn(p *place, rel string, m tape.Fd, why string) {
+	at := b.OpenAt2(p.fd, rel, tape.How{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: beneath}, why)
 	b.Attach(m, at, why)
 	b.Close(at, "")
-	if a.Source == spec.SourceSysfs {
-		b.sys, b.hasSys = m.(tape.Reg), true
-		return
-	}
-	b.Close(m, "")
-	if a.Source == spec.SourceDevPTS && b.c.Process.TTY {
-		b.console()
-	}
+	b.leave(p)
 }
 
 func (b *builder) source(a spec.Attachment) tape.Fd {
@@ -235,14 +244,23 @@ func (b *builder) source(a spec.Attachment) tape.Fd {
 	}
 }
 
-// console binds the terminal over /dev/console, by its fd: a path in /dev/pts could be exchanged (CVE-2025-52565).
-func (b *builder) console() {
-	why := "mount the terminal on /dev/console"
+// attachConsole binds the terminal over /dev/console, by its fd: a path in /dev/pts could be exchanged (CVE-2025-52565).
+func (b *builder) attachConsole() {
+	why := "mount the terminal on " + pathConsole
 	m := b.OpenTree(b.terminal, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH, why)
-	at := mountPoint(b.Builder, b.root, "/dev/console", true, inRoot, why)
-	b.Attach(m, at, why)
-	b.Close(at, "")
+	if p, rel := b.placeOf(pathConsole); p != nil {
+		b.attachIn(p, rel, m, why)
+	} else {
+		at := mountPoint(b.Builder, b.root, pathConsole, true, inRoot, why)
+		b.Attach(m, at, why)
+		b.Close(at, "")
+	}
 	b.Close(m, "")
+}
+
+// console: the container has a terminal, and no volume stands at its place.
+func (b *builder) console() bool {
+	return b.c.Process.TTY && !slices.ContainsFunc(b.c.Attachments, func(a spec.Attachment) bool { return a.Target == pathConsole })
 }
 
 // attachProc refuses a /proc that is a link (CVE-2019-19921): writes meant for proc must never land elsewhere.
@@ -251,16 +269,12 @@ func (b *builder) attachProc() {
 	at := mountPoint(b.Builder, b.root, "/proc", false, inRoot|unix.RESOLVE_NO_SYMLINKS, why)
 	b.Attach(b.proc, at, why)
 	b.Close(at, "")
+	b.stand("/proc", b.proc)
 	for _, a := range b.c.Attachments {
 		if !underProc(a.Target) {
 			continue
 		}
-		why := "mount " + string(a.Source) + " on " + a.Target
-		m := b.source(a)
-		at := b.OpenAt2(b.proc, strings.TrimPrefix(a.Target, "/proc/"), tape.How{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: beneath}, why)
-		b.Attach(m, at, why)
-		b.Close(at, "")
-		b.Close(m, "")
+		b.attach(a)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 // empty directory; the rest of its hardening is pause/src/init.c.
 func Init(s *spec.Sandbox) (*tape.Tape, error) {
 	b := tape.New("init of pod " + s.Namespace + "/" + s.Name)
+	ready := b.FD(FDReady)
 	b.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0, "hide from containers")
 	if s.UserNS != nil {
 		join(b, b.FD(FDUserNS), unix.CLONE_NEWUSER, "join the pod's user namespace")
@@ -22,6 +23,7 @@ func Init(s *spec.Sandbox) (*tape.Tape, error) {
 	root := b.OpenTree(tape.Cwd, pathMaskDir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC, "clone the empty directory")
 	b.MoveMount(root, "", tape.Cwd, pathContainer, unix.MOVE_MOUNT_F_EMPTY_PATH, "mount it")
 	enter(b, root)
+	b.Close(ready, "tell podlet that PID 1 is there")
 	return b.Finish()
 }
 

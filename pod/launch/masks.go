@@ -9,7 +9,7 @@ import (
 )
 
 // paths makes what containers may not change read-only and hides what they may not see. A path that this kernel doesn't have
-// needs neither; a tape has no branch for that, so a file of pause's own tree, which is gone after the pivot, stands in for it.
+// needs neither: a jump leads past the steps.
 func (b *builder) paths() {
 	for _, p := range b.c.ReadOnly {
 		b.readOnlyPath(p)
@@ -23,62 +23,61 @@ func (b *builder) paths() {
 		b.Close(dir, "")
 		b.Close(file, "")
 	}
-	b.Close(b.proc, "")
-	if b.hasSys {
-		b.Close(b.sys, "")
-	}
 }
 
-// base is the fd below which an absolute path of the container is opened, and how.
-func (b *builder) base(p string) (dir tape.Fd, rel string, resolve uint64) {
-	if rel, ok := strings.CutPrefix(p, "/proc/"); ok {
-		return b.proc, rel, beneath
+// base is the fd below which an absolute path of the container is opened, and how. in is the place to leave afterwards, or nil.
+func (b *builder) base(path string) (dir tape.Fd, rel string, resolve uint64, in *place) {
+	if p, rel := b.placeOf(path); p != nil {
+		return p.fd, rel, beneath, p
 	}
-	if rel, ok := strings.CutPrefix(p, "/sys/"); ok && b.hasSys {
-		return b.sys, rel, beneath
-	}
-	return b.root, strings.TrimPrefix(p, "/"), inRoot
+	return b.root, strings.TrimPrefix(path, "/"), inRoot, nil
 }
 
 func (b *builder) readOnlyPath(p string) {
-	dir, rel, resolve := b.base(p)
+	dir, rel, resolve, in := b.base(p)
 	why := "make " + p + " read-only"
 	at := b.OpenAt2(dir, rel, tape.How{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: resolve}, why)
-	b.orElse(at, pathMaskFile)
-	m := b.OpenTree(at, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, why)
-	b.MountSetattr(m, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, tape.MountAttr{Set: unix.MOUNT_ATTR_RDONLY}, why)
-	b.Attach(m, at, why)
-	b.Close(m, "")
-	b.Close(at, "")
-}
-
-// orElse opens own, a path of pause's tree, where the step before, which opens at, found nothing.
-func (b *builder) orElse(at tape.Reg, own string) {
-	b.Unless(b.Last().Ignore(unix.ENOENT), func() {
-		b.Into(at)
-		b.OpenAt2(tape.Cwd, own, tape.How{Flags: unix.O_PATH | unix.O_CLOEXEC}, "this kernel doesn't have it")
+	b.ifThere(func() {
+		m := b.OpenTree(at, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, why)
+		b.MountSetattr(m, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, tape.MountAttr{Set: unix.MOUNT_ATTR_RDONLY}, why)
+		b.Attach(m, at, why)
+		b.Close(m, "")
+		b.Close(at, "")
 	})
+	b.leave(in)
 }
 
 // mask covers p with an empty directory if it is one, else with the null device.
 func (b *builder) mask(p string, emptyDir, null tape.Fd) {
-	dir, rel, resolve := b.base(p)
+	dir, rel, resolve, in := b.base(p)
 	why := "mask " + p
 	at := b.OpenAt2(dir, rel, tape.How{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: resolve}, why)
-	var isFile *tape.StepRef
+	var past *tape.StepRef
 	b.Unless(b.Last().Ignore(unix.ENOENT, unix.ENOTDIR), func() {
 		file := b.OpenAt2(dir, rel, tape.How{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: resolve}, why)
-		b.orElse(file, pathMaskFile)
-		isFile = b.cover(file, null, why)
+		b.ifThere(func() { b.cover(file, null, why) })
+		past = b.jump("no directory")
 	})
-	// A close doesn't fail: this body runs only where the whole one above was skipped.
-	b.Unless(isFile.Ignore(unix.EBADF), func() { b.cover(at, emptyDir, why) })
+	b.Unless(past, func() { b.cover(at, emptyDir, why) })
+	b.leave(in)
 }
 
-// cover mounts a clone of what over the path behind at, and closes at with its last step.
-func (b *builder) cover(at tape.Reg, what tape.Fd, why string) *tape.StepRef {
+// ifThere appends body's steps, which run only if the step before them found what it wanted to open.
+func (b *builder) ifThere(body func()) {
+	var past *tape.StepRef
+	b.Unless(b.Last().Ignore(unix.ENOENT), func() { past = b.jump("not there") })
+	b.Unless(past, body)
+}
+
+// jump appends a call that changes nothing and never fails: an Unless of it is always skipped, so what leads to it jumps over that.
+func (b *builder) jump(why string) *tape.StepRef {
+	return b.Prctl(unix.PR_GET_DUMPABLE, 0, 0, 0, 0, why).Ignore(unix.EINVAL)
+}
+
+// cover mounts a clone of what over the path behind at, and closes at.
+func (b *builder) cover(at tape.Reg, what tape.Fd, why string) {
 	m := b.OpenTree(what, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH, why)
 	b.Attach(m, at, why)
 	b.Close(m, "")
-	return b.Close(at, "")
+	b.Close(at, "")
 }

@@ -12,9 +12,6 @@ import (
 // inRoot resolves as inside a chroot: absolute links and ".." stay below the root (openat2(2)). Magic links would lead out of it.
 const inRoot = unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS
 
-// beneath is for what no link may lead to: entries of the proc or sysfs that was just mounted.
-const beneath = unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_XDEV
-
 // mountPoint opens target below root and makes it, with its parents, where it is missing.
 func mountPoint(b *tape.Builder, root tape.Fd, target string, file bool, resolve uint64, why string) tape.Reg {
 	rel := strings.TrimPrefix(target, "/")

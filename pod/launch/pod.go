@@ -43,7 +43,7 @@ func UserNS() (*tape.Tape, error) {
 	gate := b.FD(FDGate)
 	b.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0, "hide from containers")
 	b.Read1(gate, "wait until pause has joined")
-	b.Close(gate, "")
+	b.Close(gate, "let go of the gate")
 	return b.Finish()
 }
 

@@ -1,3 +1,6 @@
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+
 // Command probe is what test images run: it tells what it finds itself to be, and misbehaves on request.
 //
 //	show              identity, capabilities, limits, namespaces, signal state and open files as one line of JSON
@@ -14,7 +17,8 @@
 //	orphan            leave a sleeping grandchild behind and end
 //	cat [FILE...]     copy files, or stdin, to stdout
 //
-// Package os would open an epoll instance for the files it reads, so show uses system calls: what it lists was open before it.
+// Package os would open an epoll instance for the files it reads, so show uses system calls: what it lists was open before it. The Go runtime
+// would keep files of its cgroup open to follow the CPU limit, so it is told not to.
 package main
 
 import (

@@ -55,7 +55,10 @@ func killSelf(args []string) error {
 }
 
 func spin([]string) error {
-	for {
+	for n := uint64(1); ; n++ {
+		if n == 0 {
+			fmt.Println("2^64 rounds")
+		}
 	}
 }
 

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+func TestExecExit(t *testing.T) {
+	n := commonNode(t)
+	p := n.newPod()
+	c := p.start(container("app", "sleep", "1000"))
+	for _, e := range []struct {
+		script string
+		code   int32
+	}{
+		{"exit 0", 0}, {"exit 1", 1}, {"exit 255", 255}, {"kill -TERM $$", 143}, {"kill -KILL $$", 137}, {"kill -SEGV $$", 139},
+	} {
+		if out, code := n.exec(c, "sh", "-c", e.script); code != e.code || out != "" {
+			t.Errorf("%s: %d %q, want %d", e.script, code, out, e.code)
+		}
+	}
+	r, err := n.ExecSync(n.ctx(), &cri.ExecSyncRequest{ContainerId: c, Cmd: []string{"sh", "-c", "echo out; echo err >&2; cat"}})
+	if err != nil || string(r.Stdout) != "out\n" || string(r.Stderr) != "err\n" || r.ExitCode != 0 {
+		t.Errorf("%v, %v", r, err)
+	}
+}
+
+// TestExecOutputIsCut: 16 MiB of each stream are given back, the rest is thrown away and the command runs to its end (api.proto).
+func TestExecOutputIsCut(t *testing.T) {
+	n := commonNode(t)
+	p := n.newPod()
+	c := p.start(container("app", "sleep", "1000"))
+	r, err := n.ExecSync(n.ctx(), &cri.ExecSyncRequest{ContainerId: c, Cmd: []string{"sh", "-c", "yes | head -c 17000001; yes | head -c 17000002 >&2; exit 5"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Stdout) != 16<<20 || len(r.Stderr) != 16<<20 || r.ExitCode != 5 {
+		t.Errorf("%d and %d bytes, code %d", len(r.Stdout), len(r.Stderr), r.ExitCode)
+	}
+	if !bytes.HasPrefix(r.Stdout, []byte("y\ny\n")) || !bytes.HasSuffix(r.Stderr, []byte("y\ny\n")) {
+		t.Error("the output is not what was written")
+	}
+}
+
+// TestExecTimeout kills all that the command started, whatever it did to get away.
+func TestExecTimeout(t *testing.T) {
+	n := commonNode(t)
+	p := n.newPod()
+	c := p.start(container("app", "sh", "-c", "while :; do sleep 0.1; done"))
+	script := "setsid sleep 4444 & (trap '' TERM INT HUP; setsid sh -c 'sleep 4444; :' &) ; exec sleep 4444"
+	began := time.Now()
+	_, err := n.ExecSync(n.ctx(), &cri.ExecSyncRequest{ContainerId: c, Cmd: []string{"sh", "-c", script}, Timeout: 1})
+	n.fails(err, codes.DeadlineExceeded, "app", "1s")
+	if took := time.Since(began); took < time.Second || took > 10*time.Second {
+		t.Errorf("a timeout of 1 s took %v", took)
+	}
+	n.noneOf(c, "sleep 4444")
+	ctx, cancel := context.WithTimeout(n.ctx(), 300*time.Millisecond)
+	defer cancel()
+	_, err = n.ExecSync(ctx, &cri.ExecSyncRequest{ContainerId: c, Cmd: []string{"sh", "-c", script}})
+	n.fails(err, codes.DeadlineExceeded)
+	n.noneOf(c, "sleep 4444")
+}
+
+// noneOf waits until no process in the container has a command line that begins like this.
+func (n *node) noneOf(container, line string) {
+	n.t.Helper()
+	n.soon("no process "+line, func() bool { return n.count(container, line) == 0 })
+}
+
+// count counts the processes that the container sees whose command line begins like this.
+func (n *node) count(container, line string) (count int) {
+	n.t.Helper()
+	out, _ := n.exec(container, "ps", "-o", "args")
+	for l := range strings.Lines(out) {
+		if strings.HasPrefix(l, line) {
+			count++
+		}
+	}
+	return count
+}
+
+// TestExecIsNotHeldUp by a child in the background that keeps the output open.
+func TestExecIsNotHeldUp(t *testing.T) {
+	n := commonNode(t)
+	p := n.newPod()
+	c := p.start(container("app", "sleep", "1000"))
+	began := time.Now()
+	out, code := n.exec(c, "sh", "-c", "echo begun; sleep 5555 & exit 3")
+	if took := time.Since(began); out != "begun\n" || code != 3 || took > 5*time.Second {
+		t.Errorf("%q, %d, %v", out, code, took)
+	}
+	// The child may live; it writes to nobody, and ends with the container.
+	if n.count(c, "sleep 5555") != 1 {
+		t.Error("the child was killed")
+	}
+}
+
+func TestExecRefused(t *testing.T) {
+	n := commonNode(t)
+	p := n.newPod()
+	running, created := p.start(container("app", "sleep", "1000")), p.create(container("created", "true"))
+	exited := p.start(container("exited", "true"))
+	n.exited(exited)
+	for _, e := range []struct {
+		what    string
+		request *cri.ExecSyncRequest
+		code    codes.Code
+		names   []string
+	}{
+		{"unknown container", &cri.ExecSyncRequest{ContainerId: "no-such", Cmd: []string{"true"}}, codes.NotFound, []string{"no-such"}},
+		{"created", &cri.ExecSyncRequest{ContainerId: created, Cmd: []string{"true"}}, codes.FailedPrecondition, []string{"created"}},
+		{"exited", &cri.ExecSyncRequest{ContainerId: exited, Cmd: []string{"true"}}, codes.FailedPrecondition, []string{"exited"}},
+		{"no command", &cri.ExecSyncRequest{ContainerId: running}, codes.InvalidArgument, []string{"no command"}},
+		{"empty command", &cri.ExecSyncRequest{ContainerId: running, Cmd: []string{""}}, codes.InvalidArgument, []string{"no command"}},
+		{"NUL", &cri.ExecSyncRequest{ContainerId: running, Cmd: []string{"echo", "a\x00b"}}, codes.InvalidArgument, []string{"NUL"}},
+		{"negative timeout", &cri.ExecSyncRequest{ContainerId: running, Cmd: []string{"true"}, Timeout: -1}, codes.InvalidArgument, []string{"-1"}},
+		{"absent command", &cri.ExecSyncRequest{ContainerId: running, Cmd: []string{"/no/such"}}, codes.Unknown, []string{"/no/such", "ENOENT"}},
+		{"not executable", &cri.ExecSyncRequest{ContainerId: running, Cmd: []string{"/etc/passwd"}}, codes.Unknown, []string{"/etc/passwd", "EACCES"}},
+	} {
+		_, err := n.ExecSync(n.ctx(), e.request)
+		if err == nil {
+			t.Errorf("%s: succeeds", e.what)
+			continue
+		}
+		n.fails(err, e.code, e.names...)
+	}
+}
+
+// TestExecIsTheContainer: a command runs as the container's own process does.
+func TestExecIsTheContainer(t *testing.T) {
+	n := commonNode(t)
+	p := n.newPod()
+	config := container("app", "sleep", "1000")
+	config.Envs = []*cri.KeyValue{{Key: "FROM", Value: []byte("config")}}
+	config.WorkingDir = "/tmp"
+	config.Linux = &cri.LinuxContainerConfig{
+		Resources: &cri.LinuxContainerResources{OomScoreAdj: 900, MemoryLimitInBytes: 64 << 20},
+		SecurityContext: &cri.LinuxContainerSecurityContext{
+			RunAsUser: &cri.Int64Value{Value: 1000}, SupplementalGroups: []int64{4000}, NoNewPrivs: true, Capabilities: &cri.Capability{DropCapabilities: []string{"ALL"}},
+		},
+	}
+	c := p.start(config)
+	const look = "id; pwd; echo $FROM; umask; cat /proc/self/oom_score_adj; ls -l /proc/self/ns | sed 's/.*-> //'; grep -E '^(Cap|NoNewPrivs|Seccomp|Sig)' /proc/self/status; ulimit -n; cut -d' ' -f18,19,41 /proc/self/stat"
+	out, code := n.exec(c, "sh", "-c", look)
+	app := p.output(withCommand(config, "again", "sh", "-c", look))
+	if code != 0 || withoutPID(out) != withoutPID(app) {
+		t.Errorf("exec:\n%s\nown:\n%s", out, app)
+	}
+	group, _ := n.exec(c, "sh", "-c", "cat /proc/self/cgroup")
+	for line := range strings.Lines(group) {
+		if path := line[strings.LastIndex(line, ":")+1:]; path != "/\n" && !strings.HasPrefix(path, "/exec-") {
+			t.Errorf("an exec is outside the container's cgroup: %s", line)
+		}
+	}
+}
+
+// withCommand is the same container with another name and command.
+func withCommand(c *cri.ContainerConfig, name string, command ...string) *cri.ContainerConfig {
+	other := container(name, command...)
+	other.Envs, other.WorkingDir, other.Linux, other.Image, other.Mounts = c.Envs, c.WorkingDir, c.Linux, c.Image, c.Mounts
+	return other
+}
+
+// withoutPID leaves out the lines about what two containers don't share.
+func withoutPID(text string) string {
+	var kept []string
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, "pid:") && !strings.HasPrefix(line, "mnt:") && !strings.HasPrefix(line, "cgroup:") {
+			kept = append(kept, line)
+		}
+	}
+	return strings.Join(kept, "")
+}
+
+func TestManyExecsAtOnce(t *testing.T) {
+	n := commonNode(t)
+	p := n.newPod()
+	c := p.start(container("app", "sleep", "1000"))
+	var calls sync.WaitGroup
+	for i := range 40 {
+		calls.Go(func() {
+			r, err := n.ExecSync(n.ctx(), &cri.ExecSyncRequest{ContainerId: c, Cmd: []string{"sh", "-c", fmt.Sprintf("echo %d; exit %d", i, i)}})
+			if err != nil || string(r.Stdout) != fmt.Sprintf("%d\n", i) || r.ExitCode != int32(i) {
+				t.Errorf("exec %d: %v, %v", i, r, err)
+			}
+		})
+	}
+	calls.Wait()
+	if out, _ := n.exec(c, "ps", "-o", "stat,args"); strings.Contains(out, "Z") {
+		t.Errorf("zombies:\n%s", out)
+	}
+}

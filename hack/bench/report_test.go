@@ -1,0 +1,91 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestQuantile(t *testing.T) {
+	hundred := make([]time.Duration, 100)
+	for i := range hundred {
+		hundred[i] = time.Duration(100 - i)
+	}
+	for _, test := range []struct {
+		times   []time.Duration
+		percent int
+		want    time.Duration
+	}{
+		{nil, 50, 0},
+		{[]time.Duration{7}, 50, 7},
+		{[]time.Duration{7}, 99, 7},
+		{[]time.Duration{3, 1, 2}, 50, 2},
+		{[]time.Duration{4, 3, 2, 1}, 50, 2},
+		{hundred, 50, 50},
+		{hundred, 90, 90},
+		{hundred, 99, 99},
+	} {
+		if got := quantile(test.times, test.percent); got != test.want {
+			t.Errorf("quantile(%v, %d) = %d, want %d", test.times, test.percent, got, test.want)
+		}
+	}
+}
+
+// What -json prints is read by programs: a row of times has these fields and no others.
+func TestJSONOfTimes(t *testing.T) {
+	var out bytes.Buffer
+	rows := []row{timesRow(rowExec, []time.Duration{10, 20, 30}, []time.Duration{5, 10, 15})}
+	if err := report(&out, rows, true); err != nil {
+		t.Fatal(err)
+	}
+	const want = `{"name":"execsync","n":3,"p50_ns":20,"p90_ns":30,"p99_ns":30,"floor_p50_ns":10,"ratio":2}` + "\n"
+	if out.String() != want {
+		t.Errorf("report printed\n%swant\n%s", out.String(), want)
+	}
+}
+
+func TestReportOfOtherRows(t *testing.T) {
+	rows := []row{
+		{Name: rowCrowd, N: 1, P50: 11e6, NoneP50: 10e6, Ratio: 1.1},
+		{Name: rowMemory, N: 1, Memory: &memory{Pause: 30e3, Daemon: 20e3, Kernel: 500e3}},
+	}
+	var text, objects bytes.Buffer
+	if err := report(&text, rows, false); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"11.00", "10.00", "1.10", "pause 30.0 kB PSS", "together 0.050 MB", "kernel memory 500 kB"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("the table lacks %q:\n%s", want, text.String())
+		}
+	}
+	if err := report(&objects, rows, true); err != nil {
+		t.Fatal(err)
+	}
+	d := json.NewDecoder(&objects)
+	for i := range rows {
+		var back row
+		if err := d.Decode(&back); err != nil {
+			t.Fatal(err)
+		}
+		if back.Name != rows[i].Name {
+			t.Errorf("object %d is %q, want %q", i, back.Name, rows[i].Name)
+		}
+	}
+}
+
+func TestRowsAreChosenByName(t *testing.T) {
+	o, err := parse([]string{"-run", "^pod-", "-n", "3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !wanted(o, []string{rowExec, rowDown}) || wanted(o, []string{rowMemory}) || o.n != 3 {
+		t.Errorf("-run ^pod- -n 3 became %+v", o)
+	}
+	for _, bad := range [][]string{{"-run", "("}, {"-n", "0"}, {"extra"}} {
+		if _, err := parse(bad); err == nil {
+			t.Errorf("parse(%q) succeeded", bad)
+		}
+	}
+}

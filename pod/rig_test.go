@@ -1,0 +1,134 @@
+package pod
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"podlet/hack/testimages/testimage"
+	"podlet/internal/image"
+	"podlet/internal/mount"
+	"podlet/pod/spec"
+)
+
+// rig is a Runtime on directories of its own, with the test images.
+type rig struct {
+	*Runtime
+	dir    string
+	parent string        // cgroup parent of all pods
+	tries  atomic.Uint32 // the attempt of the last container
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	r := &rig{dir: t.TempDir(), parent: fmt.Sprintf("/podlet-pod-test-%d", os.Getpid())}
+	images, err := image.Open(filepath.Join(r.dir, "images"))
+	must(t, err)
+	t.Cleanup(func() { must(t, images.Close()) })
+	for _, layout := range []string{testimage.Busybox(t), testimage.Scratch(t)} {
+		_, err := images.Import(limited(t), layout, image.ImportOptions{})
+		must(t, err)
+	}
+	log, err := os.Create(filepath.Join(r.dir, "log"))
+	must(t, err)
+	t.Cleanup(func() { log.Close() })
+	r.Runtime, err = Open(Config{
+		Root: filepath.Join(r.dir, "root"), State: filepath.Join(r.dir, "state"), CgroupMount: "/sys/fs/cgroup", NetNSDir: filepath.Join(r.dir, "netns"),
+		Images: images, Log: slog.New(slog.NewTextHandler(log, nil)),
+	})
+	must(t, err)
+	t.Cleanup(func() {
+		for _, p := range r.allPods() {
+			must(t, r.RemovePod(limited(t), p.id))
+		}
+		must(t, r.Close())
+		if t.Failed() {
+			text, _ := os.ReadFile(log.Name())
+			t.Logf("podlet's log:\n%s", text)
+		}
+	})
+	return r
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// limited is a context that ends before the test run would be killed.
+func limited(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func (r *rig) sandbox(name string, change ...func(*spec.Sandbox)) *spec.Sandbox {
+	s := &spec.Sandbox{
+		Name: name, Namespace: "test", UID: "uid-" + name, Hostname: name, CgroupParent: r.parent,
+		LogDirectory: filepath.Join(r.dir, "logs"),
+	}
+	for _, f := range change {
+		f(s)
+	}
+	return s
+}
+
+func (r *rig) run(t *testing.T, s *spec.Sandbox) string {
+	t.Helper()
+	id, err := r.RunPod(limited(t), s)
+	must(t, err)
+	return id
+}
+
+// container is one of the busybox image that does nothing for long.
+func (r *rig) container(name string, change ...func(*spec.Container)) *spec.Container {
+	c := &spec.Container{
+		Name: name, Attempt: r.tries.Add(1), Image: testimage.BusyboxName, LogPath: name + ".log", Command: []string{"/bin/sleep", "1000"},
+		PID: spec.PIDContainer,
+	}
+	for _, f := range change {
+		f(c)
+	}
+	return c
+}
+
+func (r *rig) startIn(t *testing.T, pod string, c *spec.Container) string {
+	t.Helper()
+	id, err := r.CreateContainer(limited(t), pod, c)
+	must(t, err)
+	must(t, r.StartContainer(limited(t), id))
+	return id
+}
+
+func withUserNS(s *spec.Sandbox) {
+	ids := []mount.IDMapping{{ContainerID: 0, HostID: 1 << 20, Length: 65536}}
+	s.UserNS = &spec.IDMap{UIDs: ids, GIDs: ids}
+}
+
+func sharedPID(s *spec.Sandbox)      { s.SharedPID = true }
+func hostNet(s *spec.Sandbox)        { s.HostNetwork = true }
+func privileged(c *spec.Container)   { c.Privileged = true }
+func withTTY(c *spec.Container)      { c.TTY = true }
+func inPodPID(c *spec.Container)     { c.PID = spec.PIDPod }
+func scratchProbe(c *spec.Container) { c.Image, c.Command = testimage.ScratchName, nil }
+func target(id string) func(*spec.Container) {
+	return func(c *spec.Container) { c.PID, c.PIDTarget = spec.PIDTarget, id }
+}
+
+func readOnlyRoot(c *spec.Container) { c.ReadOnlyRoot = true }
+
+func ambient(c *spec.Container) {
+	c.Capabilities = spec.Capabilities{Add: []string{"NET_BIND_SERVICE"}, Ambient: []string{"NET_BIND_SERVICE"}}
+}
+
+func (r *rig) removePod(t *testing.T, id string) {
+	t.Helper()
+	must(t, timed(func(ctx context.Context) error { return r.RemovePod(ctx, id) }))
+}
