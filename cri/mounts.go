@@ -1,6 +1,7 @@
 package cri
 
 import (
+	"errors"
 	"path"
 	"slices"
 	"strings"
@@ -71,6 +72,7 @@ func oneMount(m *cri.Mount) (spec.Mount, error) {
 	}
 	if len(m.UidMappings) > 0 {
 		v.IDMap = &spec.IDMap{UIDs: mappings(m.UidMappings), GIDs: mappings(m.GidMappings)}
+		return v, errors.Join(checkMappings("uid", v.IDMap.UIDs), checkMappings("gid", v.IDMap.GIDs))
 	}
 	return v, nil
 }

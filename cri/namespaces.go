@@ -1,6 +1,8 @@
 package cri
 
 import (
+	"errors"
+
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"podlet/internal/mount"
@@ -62,14 +64,33 @@ func userNamespace(u *cri.UserNamespace) (*spec.IDMap, error) {
 	if len(m.UIDs) == 0 || len(m.GIDs) == 0 {
 		return nil, invalid("user namespace mode POD without uid or gid mappings")
 	}
-	for _, list := range [][]mount.IDMapping{m.UIDs, m.GIDs} {
-		for _, r := range list {
-			if r.Length == 0 || uint64(r.HostID)+uint64(r.Length) > 1<<32-1 || uint64(r.ContainerID)+uint64(r.Length) > 1<<32-1 {
-				return nil, invalid("id mapping of %d ids from %d to host id %d", r.Length, r.ContainerID, r.HostID)
+	return m, errors.Join(checkMappings("uid", m.UIDs), checkMappings("gid", m.GIDs))
+}
+
+// maxMappings is what the kernel takes (user_namespaces(7)).
+const maxMappings = 340
+
+// checkMappings refuses what the kernel would refuse with nothing but EINVAL (user_namespaces(7)).
+func checkMappings(kind string, list []mount.IDMapping) error {
+	if len(list) > maxMappings {
+		return invalid("%d %s mappings: at most %d are allowed", len(list), kind, maxMappings)
+	}
+	for i, m := range list {
+		if m.Length == 0 || uint64(m.HostID)+uint64(m.Length) > 1<<32-1 || uint64(m.ContainerID)+uint64(m.Length) > 1<<32-1 {
+			return invalid("%s mapping of %d ids from %d to host id %d", kind, m.Length, m.ContainerID, m.HostID)
+		}
+		for _, other := range list[:i] {
+			if overlap(m.ContainerID, m.Length, other.ContainerID, other.Length) || overlap(m.HostID, m.Length, other.HostID, other.Length) {
+				return invalid("%s mappings overlap: %d ids from %d to host id %d, and %d from %d to %d",
+					kind, other.Length, other.ContainerID, other.HostID, m.Length, m.ContainerID, m.HostID)
 			}
 		}
 	}
-	return m, nil
+	return nil
+}
+
+func overlap(a, lengthA, b, lengthB uint32) bool {
+	return uint64(a) < uint64(b)+uint64(lengthB) && uint64(b) < uint64(a)+uint64(lengthA)
 }
 
 func mappings(list []*cri.IDMapping) []mount.IDMapping {

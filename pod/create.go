@@ -9,6 +9,7 @@ import (
 
 	"podlet/internal/image"
 	"podlet/internal/logfile"
+	"podlet/internal/mount"
 	"podlet/pod/record"
 	"podlet/pod/spec"
 )
@@ -44,7 +45,7 @@ func (p *Pod) create(ctx context.Context, s *spec.Container) (_ string, err erro
 		return "", fmt.Errorf("create container %s: %w", name, err)
 	}
 	back.add(func(context.Context) error { return os.RemoveAll(p.rt.layerDir(c.id)) })
-	if err := p.makeLayer(c.id); err != nil {
+	if err := p.makeLayer(c.id, img.LayerDirs()); err != nil {
 		return "", fmt.Errorf("create container %s: writable layer: %w", name, err)
 	}
 	back.add(func(context.Context) error { return p.rt.records.Delete(p.id, record.Container(c.id)) })
@@ -97,7 +98,12 @@ func (p *Pod) admits(s *spec.Container) error {
 			return fmt.Errorf("mount on %s: %w: source %v", m.Target, ErrInvalid, err)
 		}
 	}
-	return nil
+	for _, d := range s.Devices {
+		if _, err := mount.HostDevices(d.HostPath, d.ContainerPath); err != nil {
+			return fmt.Errorf("device for %s: %w: %w", d.ContainerPath, ErrInvalid, err)
+		}
+	}
+	return p.rt.cgroups.Check(&s.Resources)
 }
 
 func (p *Pod) admitsPID(s *spec.Container) error {
@@ -115,7 +121,7 @@ func (p *Pod) admitsPID(s *spec.Container) error {
 		target := p.mu.containers[s.PIDTarget]
 		p.mu.Unlock()
 		if target == nil {
-			return fmt.Errorf("target container %q of the PID namespace: %w in this pod", s.PIDTarget, ErrNotFound)
+			return fmt.Errorf("target container %.100q of the PID namespace: %w in this pod", s.PIDTarget, ErrNotFound)
 		}
 	}
 	return nil
@@ -136,27 +142,4 @@ func (c *Container) resolve(img *image.Image) error {
 	}
 	c.process, c.rec.Process = process, process
 	return nil
-}
-
-func (p *Pod) makeLayer(id string) error {
-	own := owner{}
-	if p.spec.UserNS != nil {
-		root, err := p.mappedRoot()
-		if err != nil {
-			return err
-		}
-		own = root
-	}
-	if err := os.Mkdir(p.rt.layerDir(id), 0o711); err != nil {
-		return err
-	}
-	for _, dir := range []string{p.rt.upperDir(id), p.rt.overlayWork(id)} {
-		if err := os.Mkdir(dir, 0o755); err != nil {
-			return err
-		}
-	}
-	if own == (owner{}) {
-		return nil
-	}
-	return os.Chown(p.rt.upperDir(id), own.uid, own.gid)
 }

@@ -135,7 +135,7 @@ func (c *Container) newExec(args []string, files fds) (*execution, error) {
 		return nil, err
 	}
 	e.tape, err = (&launch.Exec{
-		Name: c.name(), Process: c.process.Exec(args, false), UserNS: c.pod.spec.UserNS != nil, Cgroup: cg, Machine: &c.pod.rt.machine,
+		Name: c.name(), Process: c.processNow().Exec(args, false), UserNS: c.pod.spec.UserNS != nil, Cgroup: cg, Machine: &c.pod.rt.machine,
 	}).Tape()
 	if err != nil {
 		e.close()

@@ -93,7 +93,7 @@ func (c *Container) verdict(s pause.State) ending {
 	// The counter is cumulative and counts children as well: only a kill since the last look, of a process that ended by SIGKILL, is meant.
 	if kills > c.rec.OOMKills {
 		e.reason = ReasonOOMKilled
-		e.message = fmt.Sprintf("the container's first process was killed for want of memory; the container's limit is %s", memoryLimit(c.spec.Resources.MemoryLimitBytes))
+		e.message = fmt.Sprintf("the container's first process was killed for want of memory; the container's limit is %s", memoryLimit(c.rec.Spec.Resources.MemoryLimitBytes))
 	}
 	return e
 }

@@ -2,7 +2,9 @@ package pod
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 
 	"podlet/internal/network"
 )
@@ -87,6 +89,9 @@ func (r *Runtime) PodIPs(s *PodStatus) ([]string, error) {
 		return nil, nil
 	}
 	ns, err := r.netns.Open(s.ID)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil // the pod has ended since
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -51,7 +51,7 @@ type Container struct {
 	pod    *Pod
 	id     string
 	status atomic.Pointer[ContainerStatus]
-	// spec and process are those of the record, which never change.
+	// spec and process are those it was created with, and never change; the record's follow UpdateContainer.
 	spec    *spec.Container
 	process *spec.Process
 

@@ -107,6 +107,9 @@ func (r *Runtime) Close() error {
 		p.letGo()
 	}
 	r.work.Wait()
+	for _, p := range r.allPods() {
+		p.letGo() // those that were just being recovered
+	}
 	errs := []error{r.nursery.close()}
 	if r.mounts != nil {
 		errs = append(errs, r.mounts.Close())
@@ -142,7 +145,7 @@ func (r *Runtime) pod(ctx context.Context, id string) (*Pod, error) {
 	p := r.mu.pods[id]
 	r.mu.RUnlock()
 	if p == nil {
-		return nil, fmt.Errorf("pod %q: %w", id, ErrNotFound)
+		return nil, fmt.Errorf("pod %.100q: %w", id, ErrNotFound)
 	}
 	return p, p.awaitRecovery(ctx)
 }
@@ -153,7 +156,7 @@ func (r *Runtime) container(ctx context.Context, id string) (*Container, error) 
 	c := r.mu.containers[id]
 	r.mu.RUnlock()
 	if c == nil {
-		return nil, fmt.Errorf("container %q: %w", id, ErrNotFound)
+		return nil, fmt.Errorf("container %.100q: %w", id, ErrNotFound)
 	}
 	return c, c.pod.awaitRecovery(ctx)
 }
@@ -166,4 +169,3 @@ func (p *Pod) awaitRecovery(ctx context.Context) error {
 		return fmt.Errorf("wait for pause of pod %s after the restart of podlet: %w", p.name(), ctx.Err())
 	}
 }
-

@@ -121,7 +121,7 @@ func (c *Container) launch(ctx context.Context, files fds, gate *os.File) error 
 	if err != nil {
 		return err
 	}
-	t, err := launch.NewContainer(c.pod.spec, c.spec, c.process, &c.pod.rt.machine, cg, volumes).Tape()
+	t, err := launch.NewContainer(c.pod.spec, c.spec, c.processNow(), &c.pod.rt.machine, cg, volumes).Tape()
 	if err != nil {
 		return err
 	}
@@ -249,7 +249,7 @@ func (c *Container) makeCgroup(ctx context.Context, files fds) (launch.Cgroup, e
 	if err != nil {
 		return launch.Cgroup{}, err
 	}
-	limits := c.spec.Resources
+	limits := c.limits()
 	if limits.Devices, err = c.deviceRules(); err != nil {
 		return launch.Cgroup{}, err
 	}

@@ -93,6 +93,7 @@ func (c *Container) endsWithin(ctx context.Context, most time.Duration) bool {
 // killAll kills by PID 1's pidfd, with which its PID namespace dies, and by cgroup: the app may have moved processes out of
 // the one, and may share the other. It waits for the end that pause reports; if pause can't, the kernel's word is enough.
 func (c *Container) killAll(ctx context.Context) error {
+	c.noteOOMKills()
 	c.signal(int(unix.SIGKILL))
 	c.killGroup()
 	if c.endsWithin(ctx, killTime) {
@@ -119,4 +120,20 @@ func (c *Container) killGroup() {
 	if err := c.withGroup(func(group *cgroup.Group) error { return group.Kill(ctx) }); err != nil {
 		c.pod.rt.log.Warn("can't kill a container's cgroup", "container", c.name(), "error", err)
 	}
+}
+
+// noteOOMKills notes how many processes were killed for want of memory: as long as the first one lives it was none of them, and its end
+// by podlet's SIGKILL must not be taken for one.
+func (c *Container) noteOOMKills() {
+	c.pod.mu.Lock()
+	defer c.pod.mu.Unlock()
+	if c.group == nil || c.pidfd == nil || ended(c.pidfd) {
+		return
+	}
+	kills, err := c.group.OOMKills()
+	if err != nil {
+		c.pod.rt.log.Warn("can't read how many processes were killed for want of memory", "container", c.name(), "error", err)
+		return
+	}
+	c.rec.OOMKills = kills
 }

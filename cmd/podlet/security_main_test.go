@@ -24,7 +24,7 @@ const asAttacker = "PODLET_TEST_ATTACK"
 
 // attacks are what the test binary can do as an attacker. Each gives what becomes the report.
 var attacks = map[string]func() any{
-	"look": attackLook, "swap": attackSwap, "null": attackNull,
+	"look": attackLook, "swap": attackSwap, "null": attackNull, "paths": attackPaths, "cgroups": attackCgroups, "unix": attackUnix,
 }
 
 func init() {
@@ -111,12 +111,17 @@ func (n *node) report(a *attacker, into any) {
 		log, _ := os.ReadFile(s.LogPath)
 		n.t.Fatalf("the attacker ended with %d %s: %s", s.ExitCode, s.Message, log)
 	}
-	text, err := os.ReadFile(a.dir + "/report")
+	readReport(n.t, a.dir, into)
+}
+
+func readReport(t *testing.T, dir string, into any) {
+	t.Helper()
+	text, err := os.ReadFile(dir + "/report")
 	if err != nil {
-		n.t.Fatal(err)
+		t.Fatal(err)
 	}
 	if err := json.Unmarshal(text, into); err != nil {
-		n.t.Fatalf("report %q: %v", text, err)
+		t.Fatalf("report %q: %v", text, err)
 	}
 }
 

@@ -65,7 +65,7 @@ func TestInvariant3WithoutDefence(t *testing.T) {
 }
 
 // race runs an attacker against execs and starts.
-func (n *node) race(name string, change func(*cri.NamespaceOption), execs, starts int) (s sight) {
+func (n *node) race(name string, change func(*cri.NamespaceOption), execs, starts int) (s glimpsed) {
 	n.t.Helper()
 	sandbox := n.sandbox(name, sharing(change))
 	pod := n.run(sandbox)
@@ -99,8 +99,8 @@ func (n *node) waitFor(file string) {
 	n.t.Fatalf("%s does not come", file)
 }
 
-// sight is what an attacker saw.
-type sight struct {
+// glimpsed is what an attacker saw.
+type glimpsed struct {
 	// Launching counts the processes seen before their execve, Refused the looks into them that the kernel refused.
 	Launching, Refused int
 	Findings           []string
@@ -108,7 +108,7 @@ type sight struct {
 
 // looker looks at processes.
 type looker struct {
-	sight
+	glimpsed
 	root unix.Stat_t
 	// header is the beginning of the program that is executed; another one in a process's memory is podlet's.
 	header []byte
@@ -151,7 +151,7 @@ func attackLook() any {
 			next++
 		}
 	}
-	return l.sight
+	return l.glimpsed
 }
 
 // scan looks at every process there is, and gives the pid that may come next.

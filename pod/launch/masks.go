@@ -27,7 +27,7 @@ func (b *builder) paths() {
 
 // base is the fd below which an absolute path of the container is opened, and how. in is the place to leave afterwards, or nil.
 func (b *builder) base(path string) (dir tape.Fd, rel string, resolve uint64, in *place) {
-	if p, rel := b.placeOf(path); p != nil {
+	if p, rel := b.entryOf(path); p != nil {
 		return p.fd, rel, beneath, p
 	}
 	return b.root, strings.TrimPrefix(path, "/"), inRoot, nil

@@ -88,4 +88,6 @@ var (
 var RootFDs = []string{FDRoot}
 
 // Rules are the linter's rules for a tape of this package.
-func Rules() tape.Rules { return tape.Rules{RootFDs: RootFDs, OwnPaths: OwnPaths(), MayLinger: []string{FDGate}} }
+func Rules() tape.Rules {
+	return tape.Rules{RootFDs: RootFDs, OwnPaths: OwnPaths(), MayLinger: []string{FDGate}}
+}

@@ -29,21 +29,21 @@ func (b *builder) addPlaces() {
 			b.places[a.Target] = &place{}
 		}
 	}
-	count := func(path string) {
-		if p, _ := b.placeOf(path); p != nil {
+	count := func(p *place, _ string) {
+		if p != nil {
 			p.left++
 		}
 	}
 	for _, a := range b.c.Attachments {
 		if b.knows(a) {
-			count(a.Target)
+			count(b.placeOf(a.Target))
 		}
 	}
 	if b.console() {
-		count(pathConsole)
+		count(b.placeOf(pathConsole))
 	}
 	for _, path := range slices.Concat(b.c.ReadOnly, b.c.Masked) {
-		count(path)
+		count(b.entryOf(path))
 	}
 }
 
@@ -70,6 +70,14 @@ func (b *builder) placeOf(path string) (p *place, rel string) {
 		return nil, ""
 	}
 	return b.places[top], path[len(top)+1:]
+}
+
+// entryOf is placeOf for a path that must be the place's own, and not something mounted on it.
+func (b *builder) entryOf(path string) (p *place, rel string) {
+	if slices.ContainsFunc(b.c.Attachments, func(a spec.Attachment) bool { return a.Target == path }) {
+		return nil, ""
+	}
+	return b.placeOf(path)
 }
 
 // stand notes the fd of the file system that has just been mounted on target, or closes it.

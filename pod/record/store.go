@@ -28,6 +28,9 @@ type Store struct {
 	writes atomic.Uint64
 }
 
+// changed is called after each change on the disk; a test ends podlet there.
+var changed = func() {}
+
 // beneath keeps a lookup inside the directory: no way up, no link, no other file system.
 const beneath = unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_XDEV
 
@@ -101,6 +104,7 @@ func (s *Store) Put(podID, name string, v any) error {
 	for {
 		err := s.replace(podID, name, file)
 		if err == nil {
+			changed()
 			s.reserve.refillAtTimes(s.logger)
 			return nil
 		}
@@ -213,6 +217,7 @@ func (s *Store) Delete(podID, name string) error {
 	if err := s.remove(podID + "/" + name); err != nil {
 		return fmt.Errorf("delete record %s of pod %s below %s: %w", name, podID, s.path, err)
 	}
+	changed()
 	return nil
 }
 
@@ -255,6 +260,7 @@ func (s *Store) DeletePod(podID string) error {
 			if err := s.remove(podID + "/" + name); err != nil {
 				return fmt.Errorf("delete %s of pod %s below %s: %w", name, podID, s.path, err)
 			}
+			changed()
 		}
 		err = unix.Unlinkat(int(s.pods.Fd()), podID, unix.AT_REMOVEDIR)
 		if errors.Is(err, unix.ENOTEMPTY) {

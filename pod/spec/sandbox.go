@@ -26,6 +26,8 @@ type Sandbox struct {
 	// UserNS maps the pod's ids (KEP-127); nil: none.
 	UserNS *IDMap
 
+	// RawSysctls are the kernel parameters asked for, by name; see Sysctls.
+	RawSysctls map[string]string
 	Privileged bool
 	// Overhead and Resources are what the kubelet says the pod costs; they are informational in CRI v1.
 	Overhead, Resources *cgroup.Resources
