@@ -8,13 +8,18 @@ import (
 	"net/http/pprof"
 	"path/filepath"
 	"time"
+
+	"podlet/internal/image"
 )
 
-// serveDebug serves net/http/pprof on a unix socket in the state directory, which only root can enter:
+func debugSocket(state string) string { return filepath.Join(state, "debug.sock") }
+
+// serveDebug serves net/http/pprof, and the images to podlet's own commands, on a unix socket in the state directory, which only root can
+// enter:
 //
 //	curl --unix-socket /run/podlet/debug.sock 'http://podlet/debug/pprof/goroutine?debug=2'
-func serveDebug(state string, log *slog.Logger) (*http.Server, error) {
-	listener, err := listen("unix://" + filepath.Join(state, "debug.sock"))
+func serveDebug(state string, store *image.Store, log *slog.Logger) (*http.Server, error) {
+	listener, err := listen("unix://" + debugSocket(state))
 	if err != nil {
 		return nil, err
 	}
@@ -22,6 +27,7 @@ func serveDebug(state string, log *slog.Logger) (*http.Server, error) {
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	serveImages(mux, store)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	go serveHTTP(server, listener, log)
 	return server, nil

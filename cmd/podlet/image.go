@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -20,17 +19,9 @@ func imageCommand() *cobra.Command {
 	}
 	o := defaultOptions()
 	cmd.PersistentFlags().StringVar(&o.Root, "root", o.Root, "podlet's directory for what outlives a reboot")
+	cmd.PersistentFlags().StringVar(&o.State, "state", o.State, "podlet's directory for what dies with the boot, to reach a podlet that serves")
 	cmd.AddCommand(importCommand(o), listCommand(o))
 	return cmd
-}
-
-// openImages opens the store; a podlet that serves has it open already.
-func openImages(o *options) (*image.Store, error) {
-	store, err := image.Open(filepath.Join(o.Root, "images"))
-	if errors.Is(err, image.ErrLocked) {
-		return nil, fmt.Errorf("%w: stop podlet serve first", err)
-	}
-	return store, err
 }
 
 func importCommand(o *options) *cobra.Command {
@@ -48,11 +39,11 @@ func importCommand(o *options) *cobra.Command {
 			}
 			defer func() { err = errors.Join(err, store.Close()) }()
 			for _, path := range args {
-				images, err := store.Import(cmd.Context(), path, image.ImportOptions{Name: name})
+				imported, err := store.Import(cmd.Context(), path, name)
 				if err != nil {
 					return err
 				}
-				for _, img := range images {
+				for _, img := range imported {
 					fmt.Fprintf(cmd.OutOrStdout(), "%s  %s\n", img.ID, first(img.Tags))
 				}
 			}
@@ -75,11 +66,15 @@ func listCommand(o *options) *cobra.Command {
 				return err
 			}
 			defer func() { err = errors.Join(err, store.Close()) }()
+			list, err := store.List(cmd.Context())
+			if err != nil {
+				return err
+			}
 			switch format {
 			case "json":
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(store.List())
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(list)
 			case "table":
-				return printImages(cmd.OutOrStdout(), store.List())
+				return printImages(cmd.OutOrStdout(), list)
 			default:
 				return fmt.Errorf("-o %q: want table or json", format)
 			}

@@ -70,7 +70,7 @@ func serve(ctx context.Context, o *options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, runtime.Close()) }()
-	debug, err := serveDebug(o.State, log)
+	debug, err := serveDebug(o.State, images, log)
 	if err != nil {
 		return err
 	}
