@@ -30,13 +30,20 @@ func (c *Conn) receive(buf []byte) (int, *os.File, error) {
 	var control [64]byte // the kernel closes what doesn't fit: nothing sends more than one
 	var n, controlSize, flags int
 	var err error
+	receive := func(fd int) {
+		n, controlSize, flags, _, err = retryMsg(fd, buf, control[:], unix.MSG_CMSG_CLOEXEC)
+	}
 	readErr := c.raw.Read(func(fd uintptr) bool {
-		for {
-			n, controlSize, flags, _, err = unix.Recvmsg(int(fd), buf, control[:], unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
-			if err != unix.EINTR {
-				return err != unix.EAGAIN
-			}
+		var begin [1]byte
+		_, _, flags, _, err = retryMsg(int(fd), begin[:], nil, unix.MSG_PEEK)
+		switch {
+		case err != nil:
+		case flags&unix.MSG_CTRUNC != 0:
+			room.use(func() { receive(int(fd)) })
+		default:
+			receive(int(fd))
 		}
+		return err != unix.EAGAIN
 	})
 	if err = errors.Join(readErr, err); err != nil {
 		return 0, nil, err
@@ -58,6 +65,16 @@ func (c *Conn) receive(buf []byte) (int, *os.File, error) {
 		return n, nil, nil
 	}
 	return n, os.NewFile(uintptr(fds[0]), "from pause"), nil
+}
+
+// retryMsg is recvmsg(2) that doesn't wait, and that no signal interrupts.
+func retryMsg(fd int, buf, control []byte, flags int) (n, controlSize, got int, from unix.Sockaddr, err error) {
+	for {
+		n, controlSize, got, from, err = unix.Recvmsg(fd, buf, control, unix.MSG_DONTWAIT|flags)
+		if err != unix.EINTR {
+			return n, controlSize, got, from, err
+		}
+	}
 }
 
 func rights(control []byte) ([]int, error) {

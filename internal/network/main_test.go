@@ -52,6 +52,9 @@ func runPrivate() int {
 	return 0
 }
 
+// pinsOfOthers counts the pods' pins that came along when the mount namespace was copied: they go, here too, when their pods end.
+func pinsOfOthers(mounts []byte) int { return bytes.Count(mounts, []byte(" /run/netns/")) }
+
 func leaks() string {
 	mounts, _ := os.ReadFile("/proc/self/mountinfo")
 	entries, _ := os.ReadDir("/proc/self/fd")
@@ -61,7 +64,7 @@ func leaks() string {
 			files = append(files, target)
 		}
 	}
-	return fmt.Sprintf("%d mounts, files %q, network namespaces %q", bytes.Count(mounts, []byte("\n")), files, threadNamespaces())
+	return fmt.Sprintf("%d mounts, files %q, network namespaces %q", bytes.Count(mounts, []byte("\n"))-pinsOfOthers(mounts), files, threadNamespaces())
 }
 
 // threadNamespaces gives the network namespaces in which threads of this process are.

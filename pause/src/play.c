@@ -40,11 +40,15 @@ static long argument(const struct tape *t, const int *fds, const long *registers
 
 static long carry_out(const struct tape *t, const int *fds, const long *registers, const struct tape_step *s)
 {
-	long a[6];
+	u32 tries = s->flags & TAPE_STEP_RETRY ? TAPE_RETRIES : 0;
+	long a[6], result;
 
 	for (u32 k = 0; k < 6; k++)
 		a[k] = argument(t, fds, registers, s, k);
-	return syscall6(s->nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+	do
+		result = syscall6(s->nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+	while (result == -EAGAIN && tries-- > 0);
+	return result;
 }
 
 static int ignores(const struct tape_step *s, long error)

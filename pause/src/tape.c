@@ -67,7 +67,7 @@ static int arg_valid(const struct tape *t, u8 kind, u64 arg, u64 written, s64 nu
 static int step_valid(const struct tape *t, u32 i, u64 written, s64 nul)
 {
 	const struct tape_step *s = &t->steps[i];
-	u8 known = TAPE_STEP_FORK | TAPE_STEP_SKIP | TAPE_STEP_POSITIVE | TAPE_STEP_TRY;
+	u8 known = TAPE_STEP_FORK | TAPE_STEP_SKIP | TAPE_STEP_POSITIVE | TAPE_STEP_TRY | TAPE_STEP_RETRY;
 
 	if ((s->flags & ~known) != 0 || (s->dst >= TAPE_REGISTERS && s->dst != TAPE_NO_REGISTER))
 		return 0;

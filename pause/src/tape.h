@@ -29,6 +29,7 @@
 #define TAPE_REGISTERS	64u
 #define TAPE_NO_REGISTER 0xffu
 #define TAPE_IGNORES	4u
+#define TAPE_RETRIES	10000u
 
 /* Kinds of an argument. */
 enum {
@@ -52,6 +53,8 @@ enum {
 	 * try that failed with another errno than ENOENT, else the last try.
 	 */
 	TAPE_STEP_TRY		= 1 << 3,
+	/* EAGAIN is tried again, up to TAPE_RETRIES times: what openat2(2) says when the tree changed while it walked a path with "..". */
+	TAPE_STEP_RETRY		= 1 << 4,
 };
 
 /* Kinds of a relocation: what is written into data before the first step. */

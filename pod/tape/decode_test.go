@@ -51,7 +51,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"overlap", func(p []byte) []byte { p[24] -= 8; return p }, "where it should be"},
 		{"a step more", func(p []byte) []byte { p[20]++; return p }, "where it should be"},
 		{"register of a result", func(p []byte) []byte { p[steps(1)+2] = registers; return p }, "register 64"},
-		{"unknown flag", func(p []byte) []byte { p[steps(0)+3] |= 0x10; return p }, "flags"},
+		{"unknown flag", func(p []byte) []byte { p[steps(0)+3] |= 0x20; return p }, "flags"},
 		{"step reserved", func(p []byte) []byte { p[steps(0)+15] = 1; return p }, "reserved"},
 		{"skip without the flag", func(p []byte) []byte { p[steps(0)+10] = 1; return p }, "skips 1"},
 		{"skip beyond the end", func(p []byte) []byte { p[steps(1)+10] = 5; return p }, "skips 5"},

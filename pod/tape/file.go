@@ -16,7 +16,8 @@ type How struct {
 // openHowSize is that of struct open_how, Linux 5.6.
 const openHowSize = 24
 
-// OpenAt2 opens a file. O_CLOEXEC is added.
+// OpenAt2 opens a file. O_CLOEXEC is added. With RESOLVE_IN_ROOT or RESOLVE_BENEATH it is tried again on EAGAIN, which the kernel gives
+// where something was mounted or renamed anywhere while a ".." was walked.
 //
 //	openat2(<rootfs>, "proc", {flags=O_PATH|O_CLOEXEC, resolve=RESOLVE_NO_MAGICLINKS|RESOLVE_IN_ROOT}, 24) = [rootfs/proc]
 func (b *Builder) OpenAt2(dir Fd, path string, how How, why string) Reg {
@@ -28,7 +29,11 @@ func (b *Builder) OpenAt2(dir Fd, path string, how How, why string) Reg {
 	le.PutUint64(p[0:], how.Flags|unix.O_CLOEXEC)
 	le.PutUint64(p[8:], how.Mode)
 	le.PutUint64(p[16:], how.Resolve)
-	return b.open(unix.SYS_OPENAT2, why, b.fd(dir), b.str(path), b.buf(p), imm(openHowSize))
+	opened := b.open(unix.SYS_OPENAT2, why, b.fd(dir), b.str(path), b.buf(p), imm(openHowSize))
+	if how.Resolve&(unix.RESOLVE_IN_ROOT|unix.RESOLVE_BENEATH) != 0 {
+		b.Last().step().flags |= flagRetry
+	}
+	return opened
 }
 
 // Close closes fd; a register is free for reuse then and must not be named again.

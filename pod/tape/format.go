@@ -70,8 +70,9 @@ const (
 	flagSkip     = 1 << 1
 	flagPositive = 1 << 2
 	flagTry      = 1 << 3
+	flagRetry    = 1 << 4
 
-	knownFlags = flagFork | flagSkip | flagPositive | flagTry
+	knownFlags = flagFork | flagSkip | flagPositive | flagTry | flagRetry
 )
 
 // Kinds of a relocation.

@@ -26,7 +26,7 @@ var hints = map[failure]string{
 	{unix.SYS_OPENAT2, unix.EXDEV}:        "the path leaves the tree that it must stay in",
 	{unix.SYS_OPENAT2, unix.ELOOP}:        "a symbolic link stands where none may, or too many do",
 	{unix.SYS_OPENAT2, unix.EAGAIN}:       "the tree was changed while the path was walked",
-	{unix.SYS_MOVE_MOUNT, unix.EINVAL}:    "the kernel can't attach this mount here; or the target isn't below a mount of this namespace",
+	{unix.SYS_MOVE_MOUNT, unix.EINVAL}:    "a file can't be mounted on a directory, nor a directory on a file; or the kernel can't attach this mount here",
 	{unix.SYS_MOVE_MOUNT, unix.ENOTDIR}:   "a directory can't be mounted on a file, nor a file on a directory",
 	{unix.SYS_MOVE_MOUNT, unix.ELOOP}:     "the mount would be below itself",
 	{unix.SYS_MOUNT_SETATTR, unix.EINVAL}: "the kernel or the file system can't do this (idmapped mounts: Linux 5.12 and the file system's help)",

@@ -10,7 +10,7 @@ type Rules struct {
 	// RootFDs name the passed fds of a container's root and of its volumes: what is inside is the image's or the container's to
 	// shape. What is opened from them is held to be of the same kind.
 	RootFDs []string
-	// OwnPaths are the paths of pause's own tree that steps may name before the pivot: "/container" that one, "/proc/" all below.
+	// OwnPaths are the paths of pause's own tree that steps may name before the pivot: "/container" that one, "/proc/" all below, "/" the root alone.
 	OwnPaths []string
 	// MayLinger name the fds, passed or opened (as Explain calls them), that need not be closed at their last use.
 	MayLinger []string

@@ -213,6 +213,6 @@ func (w *pathWalk) own(name string) bool {
 		return false
 	}
 	return slices.ContainsFunc(w.r.OwnPaths, func(own string) bool {
-		return name == own || strings.HasSuffix(own, "/") && strings.HasPrefix(name, own)
+		return name == own || own != "/" && strings.HasSuffix(own, "/") && strings.HasPrefix(name, own)
 	})
 }

@@ -52,10 +52,10 @@ func TestNumbersAreThoseOfPause(t *testing.T) {
 	}
 	ours := map[string]uint64{
 		"TAPE_MAGIC": magic, "TAPE_VERSION": version, "TAPE_MAX_SIZE": maxSize, "TAPE_MAX_STEPS": maxSteps, "TAPE_MAX_FDS": maxFDs,
-		"TAPE_REGISTERS": registers, "TAPE_NO_REGISTER": noRegister, "TAPE_IGNORES": ignores, "TAPE_STEP_INVALID": stepInvalid,
+		"TAPE_REGISTERS": registers, "TAPE_NO_REGISTER": noRegister, "TAPE_IGNORES": ignores, "TAPE_RETRIES": 10000, "TAPE_STEP_INVALID": stepInvalid,
 		"ARCH_AUDIT":   arch,
 		"TAPE_ARG_IMM": argImm, "TAPE_ARG_STR": argStr, "TAPE_ARG_BUF": argBuf, "TAPE_ARG_FD": argFD, "TAPE_ARG_REG": argReg,
-		"TAPE_STEP_FORK": flagFork, "TAPE_STEP_SKIP": flagSkip, "TAPE_STEP_POSITIVE": flagPositive, "TAPE_STEP_TRY": flagTry,
+		"TAPE_STEP_FORK": flagFork, "TAPE_STEP_SKIP": flagSkip, "TAPE_STEP_POSITIVE": flagPositive, "TAPE_STEP_TRY": flagTry, "TAPE_STEP_RETRY": flagRetry,
 		"TAPE_RELOC_DATA": relocData, "TAPE_RELOC_FD": relocFD, "TAPE_RELOC_FD64": relocFD64,
 		"sizeof tape_header": headerSize, "sizeof tape_step": stepSize, "sizeof tape_reloc": relocSize,
 	}
