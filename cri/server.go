@@ -13,6 +13,7 @@ import (
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"podlet/internal/image"
+	"podlet/internal/registry"
 	"podlet/pod"
 )
 
@@ -26,6 +27,7 @@ type Server struct {
 
 	Pods    *pod.Runtime
 	Images  *image.Store
+	Puller  *registry.Puller // nil: PullImage is not served
 	Log     *slog.Logger
 	Release string
 }

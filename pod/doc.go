@@ -14,21 +14,23 @@
 //
 // # States
 //
-//	sandbox:    creating -> ready -> notready -> (gone)
+//	sandbox:    creating -> ready -> notready -> removed -> (gone)
 //	container:  created -> starting -> running -> exited -> removed -> (gone)
-//	                  \______________________________^
+//	created  -> removed       it never ran
+//	starting -> created       its caller went away before it ran; see takeback.go
 //
-// "removed" is a container nobody sees any more, whose cgroup could not be taken away yet; see janitor.go.
+// "removed" is what nobody sees any more and can't be taken away yet: a container whose cgroup is busy, a pod with such a container; see janitor.go.
 //
 // # Locks
 //
 // Runtime.mu guards the tables of pods and containers and is held over no system call. Pod.mu guards the state of one pod and of its
 // containers; it is held while their records are written, and never while anything is waited for: processes, plugins and
-// streams are waited for by channel. Order: Pod.mu, then Runtime.mu. Lists take neither: every change is published as an
-// immutable Status.
+// streams are waited for by channel. Order: Container.using, Pod.mu, Runtime.mu; parents' own come last. Lists take neither: every change is
+// published as an immutable Status. Tearing a pod down and clearing a container's cgroup are each done by one at a time, which are tokens in
+// channels, so that whoever waits for his turn can give up.
 //
 // # Goroutines
 //
-// A pod has one, its keeper, which hears of exits and of pause's end; Runtime.Close ends it. The janitor removes what was
-// busy. Both belong to Runtime.
+// A pod has one, its keeper, which hears of pause's end; Runtime.Close ends it. Of exits the connection's own goroutine tells. The janitor
+// removes what was busy; each recovery is one. All belong to Runtime.
 package pod

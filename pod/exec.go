@@ -159,7 +159,7 @@ func (e *execution) ownCgroup(group *cgroup.Group, files fds) error {
 	e.group = own
 	files[launch.FDCgroup2].Close()
 	delete(files, launch.FDCgroup2)
-	dir, err := duplicate(own.Dir())
+	dir, err := detachedCgroup(own.Dir())
 	return files.add(launch.FDCgroup2, dir, err)
 }
 
@@ -177,7 +177,7 @@ func (e *execution) cloneAnywhere(ctx context.Context, files fds) error {
 	}
 	defer group.Close()
 	files[launch.FDCgroup2].Close()
-	dir, err := duplicate(group.V2Dir())
+	dir, err := detachedCgroup(group.V2Dir())
 	if err := files.add(launch.FDCgroup2, dir, err); err != nil {
 		return err
 	}

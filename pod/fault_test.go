@@ -120,8 +120,9 @@ var optional = map[string]bool{
 // harmless are the whys of steps that podlet need not wait for: the helper of a user namespace has done its work when podlet holds the
 // namespaces, which may be before or after such a step.
 var harmless = map[string]bool{
-	"wait until pause has joined": true,
-	"let go of the gate":          true,
+	"hide the helper from containers": true,
+	"wait until pause has joined":     true,
+	"let go of the gate":              true,
 }
 
 // namesStep wants the failed step in the error, in words and as a value.
@@ -206,14 +207,16 @@ func faultsOfContainers(t *testing.T, r *rig) {
 		change []func(*spec.Container)
 	}{
 		{"plain", nil, nil},
-		{"scratch", nil, []func(*spec.Container){scratchProbe, volumes, readOnlyRoot, ambient}},
+		{"scratch", nil, []func(*spec.Container){scratchProbe, volumes, readOnlyRoot, ambient, everyPath}},
 		{"userns", []func(*spec.Sandbox){withUserNS}, nil},
 		{"privileged", nil, []func(*spec.Container){privileged}},
 		{"tty", nil, []func(*spec.Container){withTTY}},
 		{"target", nil, []func(*spec.Container){target(app)}},
 		{"podpid", []func(*spec.Sandbox){sharedPID}, []func(*spec.Container){inPodPID}},
+		{"host", []func(*spec.Sandbox){hostNet, hostIPC, hostPID}, []func(*spec.Container){inHostPID}},
 	} {
 		t.Run(kind.name, func(t *testing.T) {
+			r.needs(t, kind.pod)
 			pod, name := plain, "plain"
 			if kind.pod != nil {
 				name = kind.name
@@ -240,6 +243,7 @@ func faultsOfExecs(t *testing.T, r *rig) {
 		{"userns", []func(*spec.Sandbox){withUserNS}},
 	} {
 		t.Run(kind.name, func(t *testing.T) {
+			r.needs(t, kind.change)
 			pod := r.run(t, r.sandbox("exec-"+kind.name, kind.change...))
 			app := r.startIn(t, pod, r.container("app"))
 			r.sweep(t, 1, alone("exec in test/exec-"+kind.name+"/app", func() error {
@@ -263,13 +267,14 @@ func faultsOfPods(t *testing.T, r *rig) {
 		change     []func(*spec.Sandbox)
 	}{
 		{"plain", "pod test/up", nil},
-		{"hostnet", "pod test/up", []func(*spec.Sandbox){hostNet}},
+		{"host", "pod test/up", []func(*spec.Sandbox){hostNet, hostIPC, hostPID}},
 		{"userns", "pod test/up", []func(*spec.Sandbox){withUserNS}},
 		{"userns helper", "user namespace", []func(*spec.Sandbox){withUserNS}},
 		{"init", "init of pod test/up", []func(*spec.Sandbox){sharedPID}},
 		{"init userns", "init of pod test/up", []func(*spec.Sandbox){sharedPID, withUserNS}},
 	} {
 		t.Run(kind.name, func(t *testing.T) {
+			r.needs(t, kind.change)
 			r.sweep(t, 1, alone(kind.tape, func() error {
 				return timed(func(ctx context.Context) error {
 					id, err := r.RunPod(ctx, r.sandbox("up", kind.change...))
@@ -285,6 +290,7 @@ func faultsOfPods(t *testing.T, r *rig) {
 
 // faultsOfNursery breaks the tape by which a nursery moves into its own root.
 func faultsOfNursery(t *testing.T, r *rig) {
+	must(t, r.nursery.close())
 	r.sweep(t, 1, alone("nursery", func() error {
 		return timed(func(ctx context.Context) error {
 			if _, err := r.getNursery(ctx); err != nil {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -26,6 +27,9 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
+	// The collector would close files that nobody closed, and so hide them from noTrace, which calls it when it has looked.
+	percent := debug.SetGCPercent(-1)
+	t.Cleanup(func() { debug.SetGCPercent(percent) })
 	r := &rig{dir: t.TempDir(), parent: fmt.Sprintf("/podlet-pod-test-%d", os.Getpid())}
 	images, err := image.Open(filepath.Join(r.dir, "images"))
 	must(t, err)
@@ -46,13 +50,29 @@ func newRig(t *testing.T) *rig {
 		for _, p := range r.allPods() {
 			must(t, r.RemovePod(limited(t), p.id))
 		}
+		for _, img := range images.List() {
+			if images.InUse(img.ID) {
+				t.Errorf("image %v is still held, with no container left", img.ID)
+			}
+		}
 		must(t, r.Close())
 		if t.Failed() {
 			text, _ := os.ReadFile(log.Name())
 			t.Logf("podlet's log:\n%s", text)
 		}
 	})
+	r.warm(t)
 	return r
+}
+
+// warm does once what leaves something for the next time: the nursery, a cached device program.
+func (r *rig) warm(t *testing.T) {
+	t.Helper()
+	pod := r.run(t, r.sandbox("warm"))
+	app := r.startIn(t, pod, r.container("warm"))
+	_, err := r.ExecSync(limited(t), app, []string{"true"}, 0)
+	must(t, err)
+	r.removePod(t, pod)
 }
 
 func must(t *testing.T, err error) {
@@ -114,6 +134,9 @@ func withUserNS(s *spec.Sandbox) {
 
 func sharedPID(s *spec.Sandbox)      { s.SharedPID = true }
 func hostNet(s *spec.Sandbox)        { s.HostNetwork = true }
+func hostIPC(s *spec.Sandbox)        { s.HostIPC = true }
+func hostPID(s *spec.Sandbox)        { s.HostPID = true }
+func inHostPID(c *spec.Container)    { c.PID = spec.PIDNode }
 func privileged(c *spec.Container)   { c.Privileged = true }
 func withTTY(c *spec.Container)      { c.TTY = true }
 func inPodPID(c *spec.Container)     { c.PID = spec.PIDPod }
@@ -124,8 +147,24 @@ func target(id string) func(*spec.Container) {
 
 func readOnlyRoot(c *spec.Container) { c.ReadOnlyRoot = true }
 
+// everyPath has one of each kind to mask and to make read-only: a directory, a file, none; of proc, of sysfs and of the root.
+func everyPath(c *spec.Container) {
+	c.MaskedPaths = []string{"/proc/tty", "/proc/kcore", "/proc/none", "/sys/firmware", "/sys/kernel/notes", "/sys/none", "/some", "/probe/none", "/none"}
+	c.ReadOnlyPaths = []string{"/proc/sys", "/proc/sysrq-trigger", "/proc/none", "/sys/fs", "/some/deep", "/none"}
+}
+
 func ambient(c *spec.Container) {
 	c.Capabilities = spec.Capabilities{Add: []string{"NET_BIND_SERVICE"}, Ambient: []string{"NET_BIND_SERVICE"}}
+}
+
+// needs skips a test of pods that this machine can't have.
+func (r *rig) needs(t *testing.T, change []func(*spec.Sandbox)) {
+	t.Helper()
+	f, err := r.Features()
+	must(t, err)
+	if r.sandbox("", change...).UserNS != nil && !f.UserNamespaces {
+		t.Skip("the kernel or the file system can't map ids: no pods with user namespaces here")
+	}
 }
 
 func (r *rig) removePod(t *testing.T, id string) {

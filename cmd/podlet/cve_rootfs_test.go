@@ -97,6 +97,21 @@ func (n *node) expectLinks(pod string, sandbox *cri.PodSandboxConfig, c *cri.Con
 	}
 }
 
+// TestCVE_A1_A2_A3WithoutDefence resolves the image's links as open(2) would. A test of TestCVE_A1_A2_A3 then fails, as its container doesn't come up: what the links lead to
+// from there is the nursery's tree, in which there is nothing of the node. So not even then the canary is harmed.
+func TestCVE_A1_A2_A3WithoutDefence(t *testing.T) {
+	t.Setenv(withoutDefence, "resolve")
+	canary := newCanary(t)
+	n := hostileNode(t, hostile(t, "etc", linksTo(canary.dir, []string{"etc"}, hostileLinks(canary.dir)["absolute"])))
+	sandbox := n.sandbox("links")
+	pod := n.run(sandbox)
+	id, err := n.createAndStart(pod, sandbox, of(container("app", "sh", "-c", "grep -q "+canary.dir+" /proc/self/mounts"), "etc"))
+	if err == nil && n.exited(id).ExitCode == 0 {
+		t.Error("links were resolved outside the image, and the test would not notice")
+	}
+	t.Logf("the start says %v", err)
+}
+
 // TestCVE_A2 looks at standard input where a container has none: it is a null device that nobody else can be troubled by, not the node's.
 func TestCVE_A2(t *testing.T) {
 	n := hostileNode(t)

@@ -72,7 +72,7 @@ func attackUnix() any {
 // TestCVE_C14: what podlet keeps is root's alone, whatever it was started with (CVE-2024-25621).
 func TestCVE_C14(t *testing.T) {
 	old := unix.Umask(0)
-	n := hostileNode(t)
+	n := newNode(t)
 	unix.Umask(old)
 	sandbox := n.sandbox("modes")
 	pod := n.run(sandbox)

@@ -89,14 +89,14 @@ func drain[T any](t *testing.T, next func() (T, error), each func(T)) {
 func TestContainerFilters(t *testing.T) {
 	n := commonNode(t)
 	p, q := n.newPod(), n.newPod()
-	make := func(p *testPod, name string, labels map[string]string) string {
+	create := func(p *testPod, name string, labels map[string]string) string {
 		c := container(name, "sleep", "1000")
 		c.Labels = labels
 		return p.create(c)
 	}
-	a := make(p, "a", map[string]string{"app": "web", "tier": "1"})
-	b := make(p, "b", map[string]string{"app": "web"})
-	c := make(q, "c", nil)
+	a := create(p, "a", map[string]string{"app": "web", "tier": "1"})
+	b := create(p, "b", map[string]string{"app": "web"})
+	c := create(q, "c", nil)
 	for _, id := range []string{b, c} {
 		if err := n.tryStart(id); err != nil {
 			t.Fatal(err)

@@ -52,6 +52,27 @@ func TestStrangeIDs(t *testing.T) {
 	}
 }
 
+// TestStrangeImages: what can be no image's name is refused, without being sent back whole.
+func TestStrangeImages(t *testing.T) {
+	n := commonNode(t)
+	for _, name := range []string{"", "..", "/", "../../etc", "a\x00b", "a/UPPER", "a b", "sha256:", "sha256:..", "a@sha256:zz", "-", "podlet.test/" + longID} {
+		image := &cri.ImageSpec{Image: name}
+		_, err := n.images.ImageStatus(n.ctx(), &cri.ImageStatusRequest{Image: image})
+		n.fails(err, codes.InvalidArgument, "image")
+		if err != nil && len(err.Error()) > 1000 {
+			t.Errorf("%.20q: a message of %d bytes", name, len(err.Error()))
+		}
+		_, err = n.images.RemoveImage(n.ctx(), &cri.RemoveImageRequest{Image: image})
+		n.fails(err, codes.InvalidArgument, "image")
+		if t.Failed() {
+			t.Fatalf("image %.20q", name)
+		}
+	}
+	if r, err := n.images.ListImages(n.ctx(), &cri.ListImagesRequest{}); err != nil || len(r.Images) != 3 {
+		t.Errorf("%v, %v", r, err)
+	}
+}
+
 // linux gives the part of a pod's config that changes what it is allowed.
 func linux(change func(*cri.LinuxPodSandboxConfig)) func(*cri.PodSandboxConfig) {
 	return func(c *cri.PodSandboxConfig) { change(c.Linux) }
@@ -219,6 +240,7 @@ func TestContainerRefused(t *testing.T) {
 		}, codes.InvalidArgument, []string{"/v"}},
 		{"one sort of ids mapped", mounting(&cri.Mount{HostPath: source, ContainerPath: "/v", UidMappings: []*cri.IDMapping{{Length: 1}}}), codes.InvalidArgument, []string{"/v", "mappings"}},
 		{"image volume", mounting(&cri.Mount{ContainerPath: "/v", Image: &cri.ImageSpec{Image: busybox}}), codes.Unimplemented, []string{"/v"}},
+		{"mount options", mounting(&cri.Mount{HostPath: source, ContainerPath: "/v", MountOptions: []string{"noexec"}}), codes.Unimplemented, []string{"mount_options", "/v"}},
 		{"relative device", func(c *cri.ContainerConfig) { c.Devices = []*cri.Device{{HostPath: "null", ContainerPath: "/dev/x"}} }, codes.InvalidArgument, []string{"null"}},
 		{"absent device", func(c *cri.ContainerConfig) {
 			c.Devices = []*cri.Device{{HostPath: "/dev/none", ContainerPath: "/dev/x"}}

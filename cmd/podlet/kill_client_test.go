@@ -35,6 +35,7 @@ type clientPod struct {
 	sandbox           *cri.PodSandboxConfig
 	run, stop, remove mark
 	containers        []*clientContainer
+	made              int // containers ever made in it
 }
 
 // clientContainer is what a client knows of a container of his.
@@ -104,7 +105,8 @@ func inNetwork(own bool) func(*cri.PodSandboxConfig) {
 
 // startIn creates and starts a container that ends with code after lives.
 func (c *client) startIn(p *clientPod, code int, lives time.Duration) (*clientContainer, error) {
-	k := &clientContainer{name: fmt.Sprintf("c%d", len(p.containers)), code: code, lives: lives}
+	p.made++
+	k := &clientContainer{name: fmt.Sprintf("c%d", p.made), code: code, lives: lives}
 	p.containers = append(p.containers, k)
 	command := fmt.Sprintf("sleep %.3f; exit %d", lives.Seconds(), code)
 	if lives == forever {
@@ -221,7 +223,7 @@ func firstProcess(parent, id string) int {
 
 // timing is how far podlet's times of ends were from what was noticed outside.
 type timing struct {
-	ends []time.Duration
+	ends map[string]time.Duration // by container
 }
 
 // compare holds the client's log against what podlet says, settles what was in doubt, and forgets what is gone.
@@ -320,7 +322,7 @@ func (c *client) compareContainer(p *clientPod, k *clientContainer, l lists, sta
 			add("exits with %d, lives %v; EXITED: %v", k.code, k.lives, s)
 		}
 		if ownEnd && !noticed.IsZero() && !killed {
-			times.ends = append(times.ends, time.Unix(0, s.FinishedAt).Sub(noticed))
+			times.ends[k.id] = time.Unix(0, s.FinishedAt).Sub(noticed)
 		}
 	default:
 		add("is %v", s.State)

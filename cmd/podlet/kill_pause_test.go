@@ -148,7 +148,7 @@ func TestPauseKilled(t *testing.T) {
 		return
 	}
 	n := newNode(t)
-	mounts := mountLines()
+	mounts := mountTable()
 	for _, signal := range deadly {
 		for _, v := range n.victims(fmt.Sprint("-", int(signal))) {
 			began := time.Now()
@@ -173,7 +173,7 @@ func TestPauseKilledWithoutPodlet(t *testing.T) {
 		return
 	}
 	n := newNode(t)
-	mounts := mountLines()
+	mounts := mountTable()
 	var all []*victim
 	for _, signal := range deadly {
 		victims := n.victims(fmt.Sprint("-", int(signal)))
@@ -234,7 +234,7 @@ func TestExitBeforePauseDied(t *testing.T) {
 		return
 	}
 	n := newNode(t)
-	mounts := mountLines()
+	mounts := mountTable()
 	sandbox := n.sandbox("early")
 	pod := n.run(sandbox)
 	pause := n.seenPod(pod).PID
@@ -276,7 +276,7 @@ func TestExitBeforeStop(t *testing.T) {
 		return
 	}
 	n := newNode(t)
-	mounts := mountLines()
+	mounts := mountTable()
 	// In a shared PID namespace a child that holds the output outlives the container's first process.
 	sandbox := n.sandbox("stopped", sharing(func(o *cri.NamespaceOption) { o.Pid = cri.NamespaceMode_POD }))
 	pod := n.run(sandbox)

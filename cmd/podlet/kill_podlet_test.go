@@ -58,7 +58,7 @@ func (c *client) turn() error {
 		return c.fill(p)
 	}
 	p := alive[c.random.IntN(len(alive))]
-	if p.stop != notCalled {
+	if p.stop != notCalled || p.remove != notCalled {
 		return c.removePod(p)
 	}
 	var k *clientContainer
@@ -106,7 +106,7 @@ func TestPodletKilled(t *testing.T) {
 		return
 	}
 	n := newNode(t)
-	mounts := mountLines()
+	mounts := mountTable()
 	seed := number(t, seedEnv, uint64(time.Now().UnixNano()))
 	random := rand.New(rand.NewPCG(seed, 0))
 	t.Logf("%s=%d", seedEnv, seed)
@@ -114,7 +114,7 @@ func TestPodletKilled(t *testing.T) {
 	for i := range 4 {
 		clients = append(clients, &client{n: n, number: i, random: rand.New(rand.NewPCG(seed, uint64(i+1)))})
 	}
-	times := &timing{}
+	times := &timing{ends: map[string]time.Duration{}}
 	var answers []time.Duration
 	for kill := range number(t, killsEnv, 25) {
 		var working sync.WaitGroup
@@ -136,7 +136,7 @@ func TestPodletKilled(t *testing.T) {
 		for _, c := range clients {
 			c.compare(l, n.status, times)
 			if len(c.wrong) > 0 {
-				t.Fatalf("kill %d, client %d:\n\t%s\npodlet's log:\n%s", kill, c.number, strings.Join(c.wrong, "\n\t"), tail(n.log(), 150))
+				t.Fatalf("kill %d, client %d:\n\t%s\npodlet's log:\n%s", kill, c.number, strings.Join(c.wrong, "\n\t"), n.told())
 			}
 		}
 		n.nobodyElses(l, clients)
@@ -191,28 +191,25 @@ func (x *timing) String() string {
 	if len(x.ends) == 0 {
 		return "none compared"
 	}
-	sizes := make([]time.Duration, len(x.ends))
-	for i, d := range x.ends {
-		sizes[i] = d.Abs()
+	var sizes []time.Duration
+	for _, d := range x.ends {
+		sizes = append(sizes, d.Abs())
 	}
 	slices.Sort(sizes)
 	return fmt.Sprintf("%d compared with an observer, off by %v (p50), %v (p95), %v (most)",
 		len(sizes), sizes[len(sizes)/2], sizes[len(sizes)*95/100], sizes[len(sizes)-1])
 }
 
-// check fails the test if times are wrong. The observer may be late himself, on a machine with more to do than CPUs; podlet's time is then the earlier one.
+// check fails the test if times are wrong. On a machine with more to do than CPUs pause or the observer gets its turn late now and then; but not often.
 func (x *timing) check(t *testing.T) {
 	t.Helper()
-	late, early := 0, 0
+	var off []time.Duration
 	for _, d := range x.ends {
-		if d > exact {
-			late++
-		}
-		if d < -exact {
-			early++
+		if d.Abs() > exact {
+			off = append(off, d)
 		}
 	}
-	if late > 0 || early > len(x.ends)/20 {
-		t.Errorf("of %d ends %d are later than %v after the truth and %d earlier: %v", len(x.ends), late, exact, early, x.ends)
+	if len(off) > len(x.ends)/50 {
+		t.Errorf("of %d ends %d are more than %v from the truth: %v", len(x.ends), len(off), exact, off)
 	}
 }

@@ -74,7 +74,7 @@ func (n *node) newPod(change ...func(*cri.PodSandboxConfig)) *testPod {
 	n.pods.Lock()
 	name := fmt.Sprintf("pod-%d", len(n.pods.ids))
 	n.pods.Unlock()
-	c := n.sandbox(name, change...)
+	c := n.sandbox(name, append([]func(*cri.PodSandboxConfig){func(c *cri.PodSandboxConfig) { c.LogDirectory += "/" + name }}, change...)...)
 	return &testPod{n, n.run(c), c}
 }
 

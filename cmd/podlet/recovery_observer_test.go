@@ -32,7 +32,7 @@ type sight struct {
 	pods       []string // directories of records
 	layers     []string
 	trash      []string
-	mounts     int
+	mounts     map[string]bool
 	strays     []string // processes that belong to no pod
 }
 
@@ -58,8 +58,7 @@ func (n *node) observe(others ...int) *sight {
 	s := &sight{pauses: map[string]int{}, containers: map[string][]int{}}
 	s.pins, s.sockets = names("/run/netns"), names(n.dir+"/state/pods")
 	s.pods, s.layers, s.trash = names(n.dir+"/root/state/pods"), names(n.dir+"/root/containers"), names(n.dir+"/root/trash")
-	mounts, _ := os.ReadFile("/proc/self/mountinfo")
-	s.mounts = bytes.Count(mounts, []byte("\n"))
+	s.mounts = mountTable()
 	seen := map[string]bool{}
 	for _, root := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/*"} {
 		dirs, _ := filepath.Glob(root + "/" + n.cgroup)
@@ -165,8 +164,8 @@ func (n *node) lists() lists {
 // ownNetwork marks pods whose network namespace is their own, for the observer.
 const ownNetwork = "own-network"
 
-// differences compares what podlet says with what is there. mounts are the lines of the mount table without any pod.
-func (l lists) differences(s *sight, mounts int) (wrong []string) {
+// differences compares what podlet says with what is there. mounts is the mount table without any pod.
+func (l lists) differences(s *sight, mounts map[string]bool) (wrong []string) {
 	add := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
 	var pods, ready, short, pins, containers, running []string
 	for id, p := range l.pods {
@@ -207,8 +206,9 @@ func (l lists) differences(s *sight, mounts int) (wrong []string) {
 	compare("layers", containers, s.layers)
 	compare("trash", nil, s.trash)
 	compare("strays", nil, s.strays)
-	if s.mounts != mounts+len(pins) {
-		add("%d mounts on the host, %d without pods and %d pins", s.mounts, mounts, len(pins))
+	maps.DeleteFunc(s.mounts, func(mount string, _ bool) bool { return mounts[mount] })
+	if len(s.mounts) != len(pins) {
+		add("%d pins, and more mounts on the host: %q", len(pins), slices.Sorted(maps.Keys(s.mounts)))
 	}
 	return wrong
 }
@@ -225,7 +225,7 @@ func brief(ids []string) []string {
 }
 
 // agree waits until podlet's lists and the observer agree.
-func (n *node) agree(mounts int, others ...int) lists {
+func (n *node) agree(mounts map[string]bool, others ...int) lists {
 	n.t.Helper()
 	var wrong []string
 	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
@@ -234,17 +234,34 @@ func (n *node) agree(mounts int, others ...int) lists {
 			return l
 		}
 	}
-	n.t.Fatalf("podlet and an observer don't agree:\n\t%s\npodlet's log:\n%s", strings.Join(wrong, "\n\t"), tail(n.log(), 200))
+	n.t.Fatalf("podlet and an observer don't agree:\n\t%s\npodlet's log:\n%s", strings.Join(wrong, "\n\t"), n.told())
 	return lists{}
 }
 
-func mountLines() int {
-	mounts, _ := os.ReadFile("/proc/self/mountinfo")
-	return bytes.Count(mounts, []byte("\n"))
+// told is what podlet logged last, but for the calls that went well.
+func (n *node) told() string {
+	var lines strings.Builder
+	for line := range strings.Lines(n.log()) {
+		if !strings.Contains(line, "level=DEBUG") {
+			lines.WriteString(line)
+		}
+	}
+	return tail(lines.String(), 60)
+}
+
+// mountTable is /proc/self/mountinfo by id and mount point. Copies of mounts that others on this machine made before may vanish from it.
+func mountTable() map[string]bool {
+	text, _ := os.ReadFile("/proc/self/mountinfo")
+	table := map[string]bool{}
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line)
+		table[fields[0]+" "+fields[4]] = true
+	}
+	return table
 }
 
 // emptied removes all pods and fails unless nothing is left.
-func (n *node) emptied(mounts int) {
+func (n *node) emptied(mounts map[string]bool) {
 	n.t.Helper()
 	for id := range n.lists().pods {
 		if _, err := n.RemovePodSandbox(n.ctx(), &cri.RemovePodSandboxRequest{PodSandboxId: id}); err != nil {
@@ -255,6 +272,11 @@ func (n *node) emptied(mounts int) {
 	dirs := append(glob("/sys/fs/cgroup/"+n.cgroup), glob("/sys/fs/cgroup/*/"+n.cgroup)...)
 	if len(dirs) > 0 {
 		n.t.Errorf("left behind: %q", dirs)
+	}
+	for _, bad := range []string{"DATA RACE", "panic"} {
+		if strings.Contains(n.log(), bad) {
+			n.t.Errorf("podlet's log tells of a %s:\n%s", bad, tail(n.log(), 300))
+		}
 	}
 }
 

@@ -64,12 +64,43 @@ func TestInvariant3WithoutDefence(t *testing.T) {
 	t.Error("launching processes were dumpable, and nothing was found in them: the race would not notice")
 }
 
+// TestInvariant3Ptrace: CAP_SYS_PTRACE overrules that a process isn't dumpable, if the container has no user namespace. It then sees a launching process's fds, and none of them leads to
+// the node's tree.
+func TestInvariant3Ptrace(t *testing.T) {
+	n := hostileNode(t)
+	for _, c := range []struct {
+		name   string
+		change func(*cri.NamespaceOption)
+		starts int
+	}{
+		{"own", func(*cri.NamespaceOption) {}, 0},
+		{"shared", func(o *cri.NamespaceOption) { o.Pid = cri.NamespaceMode_POD }, 20},
+		{"userns", userNS, 0},
+	} {
+		seen := n.race(c.name, c.change, 60, c.starts, func(config *cri.ContainerConfig) {
+			config.Linux = &cri.LinuxContainerConfig{SecurityContext: &cri.LinuxContainerSecurityContext{Capabilities: &cri.Capability{AddCapabilities: []string{"SYS_PTRACE"}}}}
+		})
+		if len(seen.Node) > 0 {
+			t.Errorf("%s: the node's tree was reached from %q", c.name, seen.Node)
+		}
+		if c.name == "userns" && len(seen.Findings) > 0 {
+			t.Errorf("%s: %q", c.name, seen.Findings)
+		}
+		t.Logf("%s: %d findings", c.name, len(seen.Findings))
+	}
+}
+
 // race runs an attacker against execs and starts.
-func (n *node) race(name string, change func(*cri.NamespaceOption), execs, starts int) (s glimpsed) {
+func (n *node) race(name string, change func(*cri.NamespaceOption), execs, starts int, with ...func(*cri.ContainerConfig)) (s glimpsed) {
 	n.t.Helper()
+	secret := n.t.TempDir() + "/secret"
+	if err := os.WriteFile(secret, nil, 0o600); err != nil {
+		n.t.Fatal(err)
+	}
 	sandbox := n.sandbox(name, sharing(change))
 	pod := n.run(sandbox)
-	a := n.attack(pod, sandbox, "attacker", "look", map[string]string{"NODE_PID": fmt.Sprint(sandbox.Linux.SecurityContext.NamespaceOptions.Pid == cri.NamespaceMode_NODE)})
+	env := map[string]string{"NODE_PID": fmt.Sprint(sandbox.Linux.SecurityContext.NamespaceOptions.Pid == cri.NamespaceMode_NODE), "SECRET": secret[1:]}
+	a := n.attack(pod, sandbox, "attacker", "look", env, with...)
 	n.waitFor(a.dir + "/ready")
 	for range execs {
 		if out, code := n.exec(a.id, "true"); code != 0 {
@@ -104,6 +135,8 @@ type glimpsed struct {
 	// Launching counts the processes seen before their execve, Refused the looks into them that the kernel refused.
 	Launching, Refused int
 	Findings           []string
+	// Node are what led to the node's own tree.
+	Node []string
 }
 
 // looker looks at processes.
@@ -112,11 +145,13 @@ type looker struct {
 	root unix.Stat_t
 	// header is the beginning of the program that is executed; another one in a process's memory is podlet's.
 	header []byte
+	// secret is a file of the node's.
+	secret string
 	all    bool // the PID namespace is the node's: only processes with podlet's name are looked at
 }
 
 func attackLook() any {
-	l := &looker{all: os.Getenv("NODE_PID") == "true"}
+	l := &looker{all: os.Getenv("NODE_PID") == "true", secret: os.Getenv("SECRET")}
 	program, err := os.ReadFile("/bin/busybox")
 	if err != nil {
 		panic(err)
@@ -244,8 +279,9 @@ func (l *looker) fds(dir int) {
 				l.found("fd %s of a launching process is %q", name, link)
 			}
 			if file, err := unix.Openat(fd, name, unix.O_PATH|unix.O_CLOEXEC, 0); err == nil {
-				unix.Close(file)
 				l.found("fd %s of a launching process could be opened", name)
+				l.climb(file, "fd "+name)
+				unix.Close(file)
 			}
 		}
 	}
@@ -266,12 +302,25 @@ func (l *looker) memory(dir int) {
 
 // tree reports a root or working directory outside the container, if the process is still podlet's after the look.
 func (l *looker) tree(dir int, name string) {
+	if top, err := unix.Openat(dir, name, unix.O_PATH|unix.O_CLOEXEC, 0); err == nil {
+		l.climb(top, name)
+		unix.Close(top)
+	}
 	var st unix.Stat_t
 	if unix.Fstatat(dir, name, &st, 0) != nil || st.Dev == l.root.Dev && st.Ino == l.root.Ino {
 		return
 	}
 	if exe, err := readlinkAt(dir, "exe"); err == nil && podlets(exe) || err == unix.EACCES {
 		l.found("%s of a launching process is device %d inode %d", name, st.Dev, st.Ino)
+	}
+}
+
+// climb goes up from a directory that was found, to the node's root if that is above it.
+func (l *looker) climb(dir int, from string) {
+	fd, err := unix.Openat(dir, strings.Repeat("../", 30)+l.secret, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err == nil {
+		unix.Close(fd)
+		l.Node = append(l.Node[:min(len(l.Node), 9)], from)
 	}
 }
 

@@ -66,6 +66,8 @@ const (
 	wireHeader = 48
 	wireStep   = 72
 	wireArgs   = 24
+
+	wireDataOffset = 32
 )
 
 // sabotage edits the tapes of containers and execs.
@@ -84,7 +86,23 @@ func sabotage(defence string, t *tape.Tape, wire []byte) ([]byte, error) {
 		case defence == "read-only" && nr == unix.SYS_MOUNT_SETATTR:
 			step[2], step[3] = 0xff, 0
 			le.PutUint16(step, unix.SYS_GETPID)
+		case defence == "resolve" && nr == unix.SYS_OPENAT2:
+			// struct open_how: flags, mode, resolve.
+			copy(buffer(wire, arg(2))[16:24], make([]byte, 8))
+		case defence == "inheritable" && nr == unix.SYS_CAPSET:
+			// struct __user_cap_data_struct, twice: effective, permitted, inheritable.
+			for half := range 2 {
+				data := buffer(wire, arg(1))[12*half:]
+				copy(data[8:12], data[4:8])
+			}
 		}
 	}
 	return wire, nil
+}
+
+// buffer is what an argument of a step points to.
+func buffer(wire, arg []byte) []byte {
+	le := binary.LittleEndian
+	data := wire[le.Uint32(wire[wireDataOffset:]):]
+	return data[le.Uint32(arg):][:le.Uint32(arg[4:])]
 }

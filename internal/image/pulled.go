@@ -258,3 +258,6 @@ func (s *Store) addPulled(ctx context.Context, full string, p *puller) (Image, e
 	}
 	return s.commitImage(fresh, p.configBytes, users)
 }
+
+// Matches reports whether b has the digest d.
+func (d Digest) Matches(b []byte) bool { return !d.IsZero() && d.matches(b) }

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"podlet/internal/mount"
 	"podlet/pod/spec"
 	"podlet/pod/tape"
 )
@@ -43,11 +42,8 @@ func sandbox(change ...func(*spec.Sandbox)) *spec.Sandbox {
 	return s
 }
 
-func userNS(s *spec.Sandbox) {
-	ids := []mount.IDMapping{{ContainerID: 0, HostID: 65536, Length: 65536}}
-	s.UserNS = &spec.IDMap{UIDs: ids, GIDs: ids}
-}
-
+// userNS: which ids are mapped is no matter of the tape's.
+func userNS(s *spec.Sandbox)      { s.UserNS = &spec.IDMap{} }
 func hostNetwork(s *spec.Sandbox) { s.HostNetwork = true }
 func hostPID(s *spec.Sandbox)     { s.HostPID = true }
 func hostIPC(s *spec.Sandbox)     { s.HostIPC = true }
@@ -113,7 +109,7 @@ func volumes(r *request) {
 		target string
 		file   bool
 	}{{"/srv/data/deep", false}, {"/srv", false}, {"/etc/app/config.yaml", true}, {"/proc/cpuinfo", true}, {"/dev/shm", false}} {
-		r.spec.Mounts = append(r.spec.Mounts, spec.Mount{Source: "/var/lib/kubelet/volume", Target: v.target, Propagation: mount.Private})
+		r.spec.Mounts = append(r.spec.Mounts, spec.Mount{Source: "/var/lib/kubelet/volume", Target: v.target})
 		r.files = append(r.files, v.file)
 	}
 }

@@ -62,10 +62,10 @@ func (b *builder) mask(p string, emptyDir, null tape.Fd) {
 	b.leave(in)
 }
 
-// ifThere appends body's steps, which run only if the step before them found what it wanted to open.
+// ifThere appends body's steps, which run only if the step before them found what it wanted to open. ENOTDIR: there is a file on the way.
 func (b *builder) ifThere(body func()) {
 	var past *tape.StepRef
-	b.Unless(b.Last().Ignore(unix.ENOENT), func() { past = b.jump("not there") })
+	b.Unless(b.Last().Ignore(unix.ENOENT, unix.ENOTDIR), func() { past = b.jump("not there") })
 	b.Unless(past, body)
 }
 

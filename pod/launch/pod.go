@@ -41,7 +41,7 @@ func UserNSFlags(s *spec.Sandbox) uint64 { return unix.CLONE_NEWUSER | sharedFla
 func UserNS() (*tape.Tape, error) {
 	b := tape.New("user namespace")
 	gate := b.FD(FDGate)
-	b.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0, "hide from containers")
+	b.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0, "hide the helper from containers")
 	b.Read1(gate, "wait until pause has joined")
 	b.Close(gate, "let go of the gate")
 	return b.Finish()

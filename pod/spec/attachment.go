@@ -40,11 +40,12 @@ type Attachment struct {
 
 // Attachments lists the mounts of a container below its root and besides /proc, in the order in which they are made: parents
 // first, and what the CRI asks for over podlet's own. volumeIsFile tells of each of c.Mounts whether its source is a file.
-// A default mount whose target a volume takes is left out.
+// A default mount whose target a volume takes is left out, and with /dev and /sys/fs/cgroup what would stand below: who
+// asks for the node's devices or cgroups there means all of them.
 func Attachments(s *Sandbox, c *Container, m *Machine, volumeIsFile []bool) []Attachment {
 	var list []Attachment
 	for _, a := range defaults(c, m) {
-		taken := slices.ContainsFunc(c.Mounts, func(v Mount) bool { return v.Target == a.Target })
+		taken := slices.ContainsFunc(c.Mounts, func(v Mount) bool { return v.Target == a.Target || v.Target == belongsTo(a.Target) })
 		if !taken {
 			list = append(list, a)
 		}
@@ -54,6 +55,17 @@ func Attachments(s *Sandbox, c *Container, m *Machine, volumeIsFile []bool) []At
 	}
 	slices.SortStableFunc(list, func(a, b Attachment) int { return depth(a.Target) - depth(b.Target) })
 	return list
+}
+
+// cgroupTop is where the cgroup trees are.
+const cgroupTop = "/sys/fs/cgroup"
+
+// belongsTo is the default mount that the one at target is a part of, or "".
+func belongsTo(target string) string {
+	if top := path.Dir(target); top == "/dev" || top == cgroupTop {
+		return top
+	}
+	return ""
 }
 
 func depth(target string) int { return strings.Count(target, "/") }
@@ -74,16 +86,15 @@ func defaults(c *Container, m *Machine) []Attachment {
 
 // cgroups are the container's own cgroups at /sys/fs/cgroup, read-only but for privileged containers (CVE-2023-25809).
 func cgroups(c *Container, m *Machine) []Attachment {
-	const top = "/sys/fs/cgroup"
 	if len(m.V1Controllers) == 0 {
-		return []Attachment{{Source: SourceCgroup, Target: top, Tree: "unified", ReadOnly: !c.Privileged}}
+		return []Attachment{{Source: SourceCgroup, Target: cgroupTop, Tree: "unified", ReadOnly: !c.Privileged}}
 	}
-	list := []Attachment{{Source: SourceCgroupRoot, Target: top, ReadOnly: true}}
+	list := []Attachment{{Source: SourceCgroupRoot, Target: cgroupTop, ReadOnly: true}}
 	for _, tree := range m.V1Controllers {
-		list = append(list, Attachment{Source: SourceCgroup, Target: path.Join(top, tree), Tree: tree, ReadOnly: !c.Privileged})
+		list = append(list, Attachment{Source: SourceCgroup, Target: path.Join(cgroupTop, tree), Tree: tree, ReadOnly: !c.Privileged})
 	}
 	if m.Unified {
-		list = append(list, Attachment{Source: SourceCgroup, Target: path.Join(top, "unified"), Tree: "unified", ReadOnly: !c.Privileged})
+		list = append(list, Attachment{Source: SourceCgroup, Target: path.Join(cgroupTop, "unified"), Tree: "unified", ReadOnly: !c.Privileged})
 	}
 	return list
 }

@@ -7,6 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// aliases are Linux's second names of signals (signal(7)).
+var aliases = map[string]unix.Signal{"SIGCLD": unix.SIGCHLD, "SIGIOT": unix.SIGABRT, "SIGPOLL": unix.SIGIO}
+
 // Signal is the number of a signal's name ("SIGTERM", "term", "SIGRTMIN+3") or number, 0 if there is none.
 func Signal(name string) int {
 	if n, err := strconv.Atoi(name); err == nil {
@@ -18,6 +21,9 @@ func Signal(name string) int {
 	full := strings.ToUpper(name)
 	if !strings.HasPrefix(full, "SIG") {
 		full = "SIG" + full
+	}
+	if n, ok := aliases[full]; ok {
+		return int(n)
 	}
 	if n := unix.SignalNum(full); n != 0 {
 		return int(n)
