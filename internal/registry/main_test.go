@@ -1,0 +1,137 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"podlet/internal/image"
+)
+
+const privateEnv = "PODLET_REGISTRY_TEST_PRIVATE"
+
+// TestMain runs the suite in a mount namespace of its own, where the image store mounts layers, and fails if a file or a goroutine is left behind.
+func TestMain(m *testing.M) {
+	if os.Geteuid() != 0 {
+		fmt.Println("internal/registry: skipped: unpacking layers needs root")
+		return
+	}
+	if os.Getenv(privateEnv) == "" {
+		os.Exit(runPrivate())
+	}
+	slog.SetDefault(slog.New(slog.NewTextHandler(io.Discard, nil)))
+	files, goroutines := openFiles(), runtime.NumGoroutine()
+	code := m.Run()
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	if code == 0 {
+		code = leftBehind(files, goroutines)
+	}
+	os.Exit(code)
+}
+
+// leftBehind gives connections that are being closed a moment.
+func leftBehind(files, goroutines int) int {
+	var f, g int
+	for range 100 {
+		if f, g = openFiles(), runtime.NumGoroutine(); f <= files && g <= goroutines {
+			return 0
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	buf := make([]byte, 1<<20)
+	fmt.Printf("left behind: %d files, before %d; %d goroutines, before %d\n%s\n", f, files, g, goroutines, buf[:runtime.Stack(buf, true)])
+	return 1
+}
+
+func openFiles() (n int) {
+	entries, _ := os.ReadDir("/proc/self/fd")
+	for _, e := range entries {
+		target, err := os.Readlink("/proc/self/fd/" + e.Name())
+		if err == nil && !strings.HasPrefix(target, "anon_inode:[event") && !strings.HasPrefix(target, "/sys/fs/cgroup") {
+			n++
+		}
+	}
+	return n
+}
+
+func runPrivate() int {
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Args[0] = os.Args[0]
+	cmd.Env = append(os.Environ(), privateEnv+"=1")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS, Pdeathsig: unix.SIGKILL}
+	runtime.LockOSThread() // whose end the kernel takes for the parent's
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode()
+	}
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	return 0
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// rig is a Puller on a fresh store.
+type rig struct {
+	*Puller
+	certs string
+	logs  *logs
+}
+
+// newRig makes a Puller whose repeats come at once and whose hosts.toml files are below rig.certs.
+func newRig(t testing.TB, change ...func(*Config)) *rig {
+	t.Helper()
+	dir := t.TempDir()
+	store, err := image.Open(filepath.Join(dir, "store"))
+	must(t, err)
+	store.HoldsComplete()
+	r := &rig{certs: filepath.Join(dir, "certs.d"), logs: &logs{}}
+	must(t, os.Mkdir(r.certs, 0o755))
+	c := Config{Images: store, CertsDirs: []string{r.certs}, Log: slog.New(slog.NewTextHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	for _, f := range change {
+		f(&c)
+	}
+	r.Puller = New(c)
+	r.backoff = time.Millisecond
+	r.proxy = nil
+	t.Cleanup(func() {
+		r.Close()
+		// What a failed pull leaves would be here.
+		if left, err := os.ReadDir(filepath.Join(dir, "store", "tmp")); err != nil || len(left) > 0 {
+			t.Errorf("left in the store's tmp: %v, %v", left, err)
+		}
+		must(t, store.Close())
+	})
+	return r
+}
+
+// hosts writes the hosts.toml of a registry.
+func (r *rig) hosts(t testing.TB, registry, text string) string {
+	t.Helper()
+	dir := filepath.Join(r.certs, registry)
+	must(t, os.MkdirAll(dir, 0o755))
+	file := filepath.Join(dir, "hosts.toml")
+	must(t, os.WriteFile(file, []byte(text), 0o644))
+	return file
+}

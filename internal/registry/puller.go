@@ -1,0 +1,256 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/distribution/reference"
+
+	"podlet/internal/image"
+)
+
+// Config says how images are pulled. Images alone must be given.
+type Config struct {
+	Images *image.Store
+	// CertsDirs are directories as certs.d; the first that is there counts, for all hosts. nil: DefaultCertsDirs.
+	CertsDirs []string
+	// Parallel is how many layers of one image are fetched and unpacked at a time; 0: 4.
+	Parallel int
+	// A pull that gets less than MinRate bytes a second over a whole Window ends with ErrStalled. 0: 1 KiB/s over 5 min.
+	MinRate int64
+	Window  time.Duration
+	// Agent is the User-Agent; "": "podlet".
+	Agent string
+	Log   *slog.Logger
+}
+
+// Puller pulls images. Safe for concurrent use.
+type Puller struct {
+	Config
+	classOf func(netip.Addr) addressClass
+	proxy   func(*http.Request) (*url.URL, error) // nil: none
+	backoff time.Duration                         // 0: the clients' own
+
+	stop    context.CancelFunc
+	life    context.Context
+	workers sync.WaitGroup
+
+	mu struct {
+		sync.Mutex
+		flights map[flightKey]*flight
+	}
+}
+
+// flightKey: who comes with other credentials doesn't join, for it would get what they may not allow.
+type flightKey struct {
+	name        string
+	credentials Credentials
+}
+
+// flight is a pull under way, in a goroutine of its own.
+type flight struct {
+	done    chan struct{}
+	img     image.Image // set before done is closed
+	err     error
+	cancel  context.CancelCauseFunc
+	waiters int // guarded by Puller.mu
+}
+
+// New makes a Puller. Close ends it.
+func New(c Config) *Puller {
+	if c.CertsDirs == nil {
+		c.CertsDirs = DefaultCertsDirs
+	}
+	if c.MinRate == 0 {
+		c.MinRate = 1 << 10
+	}
+	if c.Window == 0 {
+		c.Window = 5 * time.Minute
+	}
+	if c.Agent == "" {
+		c.Agent = "podlet"
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	p := &Puller{Config: c, classOf: classOf, proxy: http.ProxyFromEnvironment}
+	p.life, p.stop = context.WithCancel(context.Background())
+	p.mu.flights = map[flightKey]*flight{}
+	return p
+}
+
+// Close ends the pulls under way and waits for them.
+func (p *Puller) Close() {
+	p.stop()
+	p.workers.Wait()
+}
+
+// errAlone ends a flight that nobody waits for any more.
+var errAlone = fmt.Errorf("nobody waits for this pull any more: %w", context.Canceled)
+
+// Pull pulls the image that ref names ("busybox", "host/repo:tag", "host/repo@sha256:…") and gives it. The registry is asked even where the store has the image:
+// a tag may have moved, and the credentials may not do. Calls with the same name and credentials that come while one is under way share it; a caller whose ctx
+// ends leaves it, and the last one ends it. Errors: see the variables of this package, and image.ErrInvalid.
+func (p *Puller) Pull(ctx context.Context, ref string, c Credentials) (image.Image, error) {
+	name, err := image.NormalizeName(ref)
+	if err != nil {
+		return image.Image{}, err
+	}
+	f, err := p.join(flightKey{name, c})
+	if err != nil {
+		return image.Image{}, err
+	}
+	defer p.leave(f)
+	select {
+	case <-f.done:
+		return f.img, f.err
+	case <-ctx.Done():
+		return image.Image{}, fmt.Errorf("pull %s: %w", name, context.Cause(ctx))
+	}
+}
+
+// join counts the caller into the flight, which it begins if there is none.
+func (p *Puller) join(key flightKey) (*flight, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.life.Err() != nil {
+		return nil, fmt.Errorf("pull %s: podlet is stopping: %w", key.name, context.Canceled)
+	}
+	if f := p.mu.flights[key]; f != nil {
+		f.waiters++
+		return f, nil
+	}
+	ctx, cancel := context.WithCancelCause(p.life)
+	f := &flight{done: make(chan struct{}), cancel: cancel, waiters: 1}
+	p.mu.flights[key] = f
+	p.workers.Go(func() {
+		defer cancel(nil)
+		img, err := p.fly(ctx, cancel, key)
+		p.mu.Lock()
+		f.img, f.err = img, err
+		p.forget(key, f)
+		p.mu.Unlock()
+		close(f.done)
+	})
+	return f, nil
+}
+
+// forget takes the flight off the table, with p.mu held. A later call begins anew.
+func (p *Puller) forget(key flightKey, f *flight) {
+	if p.mu.flights[key] == f {
+		delete(p.mu.flights, key)
+	}
+}
+
+func (p *Puller) leave(f *flight) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f.waiters--
+	if f.waiters > 0 {
+		return
+	}
+	for key, other := range p.mu.flights {
+		if other == f {
+			// Who comes from now on must not join what is being ended.
+			delete(p.mu.flights, key)
+		}
+	}
+	f.cancel(errAlone)
+}
+
+// fly is one pull from its beginning to its end.
+func (p *Puller) fly(ctx context.Context, cancel context.CancelCauseFunc, key flightKey) (img image.Image, err error) {
+	var hidden secrets
+	hidden.add(key.credentials.secrets()...)
+	defer func() {
+		if v := recover(); v != nil {
+			p.Log.Error("panic while pulling", "image", key.name, "panic", v, "stack", string(debug.Stack()))
+			err = fmt.Errorf("pull %s: panic: %v", key.name, v)
+		}
+		if err != nil {
+			err = &failure{kind: err, text: hidden.clean(err.Error())}
+		}
+	}()
+	began := time.Now()
+	r, err := p.remote(key, &hidden)
+	if err != nil {
+		return image.Image{}, fmt.Errorf("pull %s: %w", key.name, err)
+	}
+	defer func() {
+		for _, c := range r.clients {
+			c.gate.close()
+		}
+	}()
+	watched, end := context.WithCancel(ctx)
+	var watcher sync.WaitGroup
+	watcher.Go(func() {
+		defer func() {
+			if v := recover(); v != nil {
+				p.Log.Error("panic while watching a pull", "image", key.name, "panic", v, "stack", string(debug.Stack()))
+			}
+		}()
+		r.watch.run(watched, cancel, p.Window, p.MinRate)
+	})
+	defer watcher.Wait()
+	defer end()
+	img, err = p.Images.Pull(ctx, key.name, r, image.PullOptions{Parallel: p.Parallel, Progress: r.entries()})
+	if err != nil {
+		return image.Image{}, err
+	}
+	p.Log.Info("image pulled", "image", key.name, "id", img.ID, "bytes", r.watch.bytes.Load(), "took", time.Since(began))
+	return img, nil
+}
+
+// remote makes the clients for a name, from what the disk says now.
+func (p *Puller) remote(key flightKey, hidden *secrets) (*remote, error) {
+	named, err := reference.ParseNormalizedNamed(key.name)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", image.ErrInvalid, err)
+	}
+	r := &remote{registry: reference.Domain(named), repository: reference.Path(named), watch: &watch{}}
+	if tagged, ok := named.(reference.Tagged); ok {
+		r.tag = tagged.Tag()
+	}
+	hosts, err := hostsOf(r.registry, p.CertsDirs, p.Log)
+	if err != nil {
+		return nil, err
+	}
+	for i, h := range hosts {
+		cred, err := key.credentials.forHost(h.URL.Host)
+		if err != nil {
+			return nil, err
+		}
+		for _, values := range h.Header {
+			hidden.add(values...)
+		}
+		c := newClient(h, newGate(h, hidden, p.classOf, p.proxy), cred, p.Agent, hidden)
+		c.last = i == len(hosts)-1
+		if p.backoff != 0 {
+			c.backoff = p.backoff
+		}
+		r.clients = append(r.clients, c)
+	}
+	return r, nil
+}
+
+// entries gives a Progress that counts the entries written.
+func (r *remote) entries() func(image.LayerProgress) {
+	var mu sync.Mutex
+	seen := map[image.Digest]int64{}
+	return func(l image.LayerProgress) {
+		mu.Lock()
+		fresh := l.Entries - seen[l.DiffID]
+		seen[l.DiffID] = l.Entries
+		mu.Unlock()
+		if fresh > 0 {
+			r.watch.progress.Add(fresh * entryBytes)
+		}
+	}
+}
