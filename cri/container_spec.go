@@ -116,7 +116,7 @@ func containerLinux(s *spec.Sandbox, out *spec.Container, l *cri.LinuxContainerC
 			return invalid("masked or read-only path %q: want an absolute, clean one", p)
 		}
 	}
-	return profiles(sc, m)
+	return profiles(out, sc, m)
 }
 
 // sandboxPID is the mode of a container whose config says nothing.

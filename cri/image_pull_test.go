@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,12 +26,12 @@ import (
 // layoutRegistry serves the one image of an OCI layout as "app:v1". answer, if set, answers instead.
 type layoutRegistry struct {
 	dir, manifest, mediaType string
-	answer                   http.HandlerFunc
+	answer                   atomic.Pointer[http.HandlerFunc]
 }
 
 func (l *layoutRegistry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if l.answer != nil {
-		l.answer(w, r)
+	if answer := l.answer.Load(); *answer != nil {
+		(*answer)(w, r)
 		return
 	}
 	what := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
@@ -71,6 +72,7 @@ func TestPullImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.manifest, l.mediaType = index.Manifests[0].Digest, index.Manifests[0].MediaType
+	l.answer.Store(new(http.HandlerFunc))
 	web := httptest.NewServer(l)
 	defer web.Close()
 
@@ -123,8 +125,9 @@ func TestPullImage(t *testing.T) {
 		{"nonsense", ref, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "nonsense") }, codes.InvalidArgument, ""},
 		{"stall", ref, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, codes.DeadlineExceeded, ""},
 	} {
-		l.answer = c.answer
-		_, err := pull(c.ref, &cri.AuthConfig{Username: "u", Password: secret})
+		l.answer.Store(&c.answer)
+		_, err = pull(c.ref, &cri.AuthConfig{Username: "u", Password: secret})
+		err = statusOf(err)
 		if status.Code(err) != c.code || !strings.HasPrefix(status.Convert(err).Message(), c.says) {
 			t.Errorf("%s: %v, want %v %s", c.name, err, c.code, c.says)
 		}

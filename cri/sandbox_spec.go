@@ -62,15 +62,16 @@ func sandboxLinux(s *spec.Sandbox, l *cri.LinuxPodSandboxConfig) error {
 		return err
 	}
 	s.CgroupParent = parent.String()
-	if len(l.GetSysctls()) > 0 {
-		return unsupported("sysctls of a pod")
-	}
 	sc := l.GetSecurityContext()
 	s.Privileged = sc.GetPrivileged()
 	if err := sandboxNamespaces(s, sc.GetNamespaceOptions()); err != nil {
 		return err
 	}
 	if err := noSELinux(sc.GetSelinuxOptions()); err != nil {
+		return err
+	}
+	s.RawSysctls = l.GetSysctls()
+	if _, err := s.Sysctls(); err != nil {
 		return err
 	}
 	// The sandbox's own seccomp and AppArmor profiles, user and groups are those of a pause container, and podlet has none:

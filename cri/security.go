@@ -57,19 +57,16 @@ func capabilities(c *cri.Capability) (spec.Capabilities, error) {
 }
 
 // profiles refuses the confinement that podlet can't give. What an unknown or absent one means is decided here and nowhere else.
-func profiles(sc *cri.LinuxContainerSecurityContext, m *spec.Machine) error {
+func profiles(out *spec.Container, sc *cri.LinuxContainerSecurityContext, m *spec.Machine) error {
 	if err := noSELinux(sc.GetSelinuxOptions()); err != nil {
 		return err
 	}
 	if sc.GetPrivileged() {
 		return nil // privileged containers are not confined (CRI LinuxContainerSecurityContext.privileged)
 	}
-	if p := sc.GetSeccomp(); p != nil {
-		if err := unconfined("seccomp", p); err != nil {
-			return err
-		}
-	} else if old := sc.GetSeccompProfilePath(); old != "" && old != "unconfined" { //nolint:staticcheck // an old client's field must not be ignored
-		return unsupported("seccomp profile %q", old)
+	var err error
+	if out.Seccomp, err = seccompProfile(sc); err != nil {
+		return err
 	}
 	if p := sc.GetApparmor(); p != nil {
 		if p.ProfileType == cri.SecurityProfile_RuntimeDefault && !m.AppArmor {
@@ -77,10 +74,31 @@ func profiles(sc *cri.LinuxContainerSecurityContext, m *spec.Machine) error {
 		}
 		return unconfined("AppArmor", p)
 	}
-	if old := sc.GetApparmorProfile(); old != "" && old != "unconfined" && (m.AppArmor || old != "runtime/default") { //nolint:staticcheck // as above
+	//lint:ignore SA1019 as with seccomp
+	if old := sc.GetApparmorProfile(); old != "" && old != "unconfined" && (m.AppArmor || old != "runtime/default") {
 		return unsupported("AppArmor profile %q", old)
 	}
 	return nil
+}
+
+// seccompProfile reads the profile, or the field that clients had for it before 2021.
+func seccompProfile(sc *cri.LinuxContainerSecurityContext) (spec.SeccompProfile, error) {
+	p := sc.GetSeccomp()
+	switch {
+	case p.GetProfileType() == cri.SecurityProfile_RuntimeDefault && p != nil:
+		return spec.SeccompRuntimeDefault, nil
+	case p != nil:
+		return spec.SeccompUnconfined, unconfined("seccomp", p)
+	}
+	//lint:ignore SA1019 kubelets may still send it, and a field about security must not be ignored
+	switch old := sc.GetSeccompProfilePath(); old {
+	case "", "unconfined":
+		return spec.SeccompUnconfined, nil
+	case "runtime/default", "docker/default":
+		return spec.SeccompRuntimeDefault, nil
+	default:
+		return "", unsupported("seccomp profile %q", old)
+	}
 }
 
 func unconfined(kind string, p *cri.SecurityProfile) error {

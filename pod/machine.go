@@ -35,6 +35,11 @@ func InspectMachine(cgroups *cgroup.Hierarchy) (spec.Machine, error) {
 	if resource, _ := spec.CapabilityBit("SYS_RESOURCE"); m.Capabilities&resource != 0 {
 		m.MaxOpenFiles = ^uint64(0)
 	}
+	var uts unix.Utsname
+	if err := unix.Uname(&uts); err != nil {
+		return m, fmt.Errorf("uname: %w", err)
+	}
+	m.Kernel = unix.ByteSliceToString(uts.Release[:])
 	m.V1Controllers = cgroups.V1Mounts()
 	m.Unified = cgroups.Mode() != cgroup.V1
 	if _, err := os.Stat("/sys/module/apparmor/parameters/enabled"); err == nil {

@@ -100,7 +100,7 @@ func TestCVE_E9(t *testing.T) {
 		"argument":  func(c *cri.ContainerConfig) { c.Args = []string{strings.Repeat("x", 2<<20)} },
 		"arguments": func(c *cri.ContainerConfig) { c.Args = strings.Split(strings.Repeat("xxxxxxxxxx ", 1<<20), " ") },
 		"mounts": func(c *cri.ContainerConfig) {
-			for i := range 10000 {
+			for i := range 5000 {
 				volume("/tmp", fmt.Sprint("/m", i))(c)
 			}
 		},

@@ -105,7 +105,6 @@ func TestPodRefused(t *testing.T) {
 		{"systemd slice", linux(func(l *cri.LinuxPodSandboxConfig) { l.CgroupParent = "kubepods-besteffort.slice:cri:x" }), codes.InvalidArgument, []string{"kubepods-besteffort.slice:cri:x"}},
 		{"cgroup parent with NUL", linux(func(l *cri.LinuxPodSandboxConfig) { l.CgroupParent = "/a\x00b" }), codes.InvalidArgument, []string{"cgroup"}},
 		{"long cgroup parent", linux(func(l *cri.LinuxPodSandboxConfig) { l.CgroupParent = "/" + strings.Repeat("c", 300) }), codes.InvalidArgument, []string{"cgroup"}},
-		{"sysctl", linux(func(l *cri.LinuxPodSandboxConfig) { l.Sysctls = map[string]string{"kernel.shm_rmid_forced": "1"} }), codes.Unimplemented, []string{"sysctl"}},
 		{"selinux", linux(func(l *cri.LinuxPodSandboxConfig) { l.SecurityContext.SelinuxOptions = &cri.SELinuxOption{Level: "s0"} }), codes.Unimplemented, []string{"SELinux"}},
 		{"network mode", sharing(func(o *cri.NamespaceOption) { o.Network = 7 }), codes.InvalidArgument, []string{"network", "7"}},
 		{"network mode CONTAINER", sharing(func(o *cri.NamespaceOption) { o.Network = cri.NamespaceMode_CONTAINER }), codes.InvalidArgument, []string{"network", "CONTAINER"}},
@@ -309,7 +308,6 @@ func TestOtherVerbs(t *testing.T) {
 		"Exec":       func() error { _, err := n.Exec(n.ctx(), &cri.ExecRequest{}); return err },
 		"Attach":     func() error { _, err := n.Attach(n.ctx(), &cri.AttachRequest{}); return err },
 		"Checkpoint": func() error { _, err := n.CheckpointContainer(n.ctx(), &cri.CheckpointContainerRequest{}); return err },
-		"PullImage":  func() error { _, err := n.images.PullImage(n.ctx(), &cri.PullImageRequest{}); return err },
 	}
 	for _, name := range slices.Sorted(maps.Keys(calls)) {
 		if err := calls[name](); err == nil {

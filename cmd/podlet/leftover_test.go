@@ -64,20 +64,17 @@ func pauseIDs() map[string]string {
 	return found
 }
 
-func (n *node) openFiles() int {
-	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", n.cmd.Process.Pid))
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	return len(entries)
-}
+// openFiles counts podlet's open files, but for device programs: package cgroup keeps some for the next container with the same rules.
+func (n *node) openFiles() int { return strings.Count(n.listFiles(), "\n") }
 
 func (n *node) listFiles() string {
 	var all strings.Builder
 	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", n.cmd.Process.Pid))
 	for _, f := range files {
 		target, _ := os.Readlink(f)
-		fmt.Fprintf(&all, "\t%s %s\n", filepath.Base(f), target)
+		if target != "anon_inode:bpf-prog" {
+			fmt.Fprintf(&all, "\t%s %s\n", filepath.Base(f), target)
+		}
 	}
 	return all.String()
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -45,10 +46,39 @@ func becomePrivate(t *testing.T) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		t.Fatal(err)
 	}
+	// Registered first, so it comes last: a test that failed in the middle leaves pods.
+	t.Cleanup(func() { endDescendants(t) })
 	if err := os.MkdirAll("/run/netns", 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := unix.Mount("tmpfs", "/run/netns", "tmpfs", 0, ""); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// endDescendants kills all that descends from this process, and removes the cgroups it was in.
+func endDescendants(t *testing.T) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+		all := processes()
+		left := 0
+		for _, p := range all {
+			if !p.zombie && descends(all, p.pid, os.Getpid()) {
+				left++
+				unix.Kill(p.pid, unix.SIGKILL)
+			}
+		}
+		dirs := glob(fmt.Sprintf("/sys/fs/cgroup/*/podlet-test-%d-*", os.Getpid()))
+		dirs = append(dirs, glob(fmt.Sprintf("/sys/fs/cgroup/podlet-test-%d-*", os.Getpid()))...)
+		if left+len(dirs) == 0 {
+			return
+		}
+		for _, dir := range dirs {
+			for _, below := range append(glob(dir+"/*/exec-*"), glob(dir+"/"+strings.Repeat("[0-9a-f]", 64))...) {
+				os.Remove(below)
+			}
+			os.Remove(dir)
+		}
+	}
+	t.Error("processes or cgroups of this test are left")
 }

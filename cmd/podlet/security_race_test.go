@@ -99,7 +99,10 @@ func (n *node) race(name string, change func(*cri.NamespaceOption), execs, start
 	}
 	sandbox := n.sandbox(name, sharing(change))
 	pod := n.run(sandbox)
-	env := map[string]string{"NODE_PID": fmt.Sprint(sandbox.Linux.SecurityContext.NamespaceOptions.Pid == cri.NamespaceMode_NODE), "SECRET": secret[1:]}
+	env := map[string]string{"SECRET": secret[1:]}
+	if sandbox.Linux.SecurityContext.NamespaceOptions.Pid == cri.NamespaceMode_NODE {
+		env["PAUSE"] = fmt.Sprint(n.seenPod(pod).PID)
+	}
 	a := n.attack(pod, sandbox, "attacker", "look", env, with...)
 	n.waitFor(a.dir + "/ready")
 	for range execs {
@@ -147,11 +150,13 @@ type looker struct {
 	header []byte
 	// secret is a file of the node's.
 	secret string
-	all    bool // the PID namespace is the node's: only processes with podlet's name are looked at
+	// pause is the pod's where the PID namespace is the node's: only it and its children are looked at, for other podlets have pods too.
+	pause int
 }
 
 func attackLook() any {
-	l := &looker{all: os.Getenv("NODE_PID") == "true", secret: os.Getenv("SECRET")}
+	l := &looker{secret: os.Getenv("SECRET")}
+	l.pause, _ = strconv.Atoi(os.Getenv("PAUSE"))
 	program, err := os.ReadFile("/bin/busybox")
 	if err != nil {
 		panic(err)
@@ -215,7 +220,7 @@ func (l *looker) look(pid int) bool {
 	if unix.Access("/proc/self/task/"+strconv.Itoa(pid), unix.F_OK) == nil {
 		return true
 	}
-	if l.all && !strings.HasPrefix(l.read(dir, "comm"), "podlet-") {
+	if l.pause != 0 && pid != l.pause && l.parent(dir) != l.pause {
 		return true
 	}
 	refused := 0
@@ -238,6 +243,17 @@ func (l *looker) look(pid int) bool {
 		l.Refused += refused
 	}
 	return true
+}
+
+// parent is the parent's pid (proc_pid_stat(5)).
+func (l *looker) parent(dir int) int {
+	stat := l.read(dir, "stat")
+	f := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+	if len(f) < 2 {
+		return 0
+	}
+	pid, _ := strconv.Atoi(f[1])
+	return pid
 }
 
 func podlets(exe string) bool { return strings.Contains(exe, "podlet-pause") }

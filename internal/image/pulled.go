@@ -207,7 +207,9 @@ func (p *puller) layers(ctx context.Context, pins *Pins, o PullOptions) error {
 		if ctx.Err() != nil {
 			break
 		}
-		workers.Go(func() {
+		workers.Add(1)
+		p.s.background(ctx, "pull a layer", func(ctx context.Context) {
+			defer workers.Done()
 			defer func() { <-slots }()
 			if err := p.layer(ctx, pins, i, o.Progress); err != nil {
 				cancel(err)

@@ -36,7 +36,7 @@ var arrows = []arrow{
 
 	{"pod", []string{"pod/...", "pause", "cgroup", "internal/..."}, "a pod's life must not depend on the protocol by which it is asked for"},
 	{"pod/spec", []string{"cgroup", "internal/mount"}, "specs are plain values that stand in records; cgroup and mount lend them types, and nothing here acts"},
-	{"pod/launch", []string{"pod/spec", "pod/tape"}, "a pure function from spec to tape: what opens files, keeps state or knows a lifecycle can't be tested by golden text"},
+	{"pod/launch", []string{"pod/spec", "pod/tape", "internal/seccomp"}, "a pure function from spec to tape: what opens files, keeps state or knows a lifecycle can't be tested by golden text"},
 	{"pod/tape", nil, "the assembler knows system calls, not containers"},
 	{"pod/record", nil, "records hold bytes; what they mean is pod's affair"},
 	{"pod/etcfiles", nil, "texts are made from values"},

@@ -26,7 +26,7 @@ type blob struct {
 	earned  int64
 }
 
-const repeatBytes = 1 << 20
+const repeatBytes = 256 << 10
 
 // open asks the hosts for the bytes from n on.
 func (b *blob) open() error {

@@ -24,13 +24,13 @@ import (
 // isBlob reports whether the request is for a blob.
 func isBlob(r *http.Request) bool { return strings.Contains(r.URL.Path, "/blobs/") }
 
-// breakAfter sends a blob's header and n bytes, then resets the connection.
-func breakAfter(l *loopback, n int) func(w http.ResponseWriter, r *http.Request) bool {
+// breakAfter sends a blob's header and n bytes, then resets the connection (what is on its way is lost too) or just ends it.
+func breakAfter(l *loopback, n int, reset bool) func(w http.ResponseWriter, r *http.Request) bool {
 	return func(w http.ResponseWriter, r *http.Request) bool {
 		if !isBlob(r) {
 			return false
 		}
-		w = &cutWriter{w, n}
+		w = &cutWriter{w, n, reset}
 		l.serve(w, r)
 		return true
 	}
@@ -38,7 +38,8 @@ func breakAfter(l *loopback, n int) func(w http.ResponseWriter, r *http.Request)
 
 type cutWriter struct {
 	http.ResponseWriter
-	n int
+	n     int
+	reset bool
 }
 
 func (c *cutWriter) Write(p []byte) (int, error) {
@@ -49,7 +50,9 @@ func (c *cutWriter) Write(p []byte) (int, error) {
 		if err != nil {
 			panic(err)
 		}
-		conn.(*net.TCPConn).SetLinger(0)
+		if c.reset {
+			conn.(*net.TCPConn).SetLinger(0)
+		}
 		conn.Close()
 		return len(p), nil
 	}
@@ -67,7 +70,7 @@ func TestResume(t *testing.T) {
 			if noRanges {
 				n *= int(cut.Add(1))
 			}
-			return breakAfter(l, n)(w, r)
+			return breakAfter(l, n, false)(w, r)
 		}
 		img, err := r.Pull(background, ref, Credentials{})
 		must(t, err)
@@ -86,7 +89,7 @@ func TestResetAtEachByte(t *testing.T) {
 	ref, _, id := l.push(t, "app:v1", newImage(t, "x"))
 	for n := range 40 {
 		l.noRanges = true // so that no byte more is ever had
-		l.set(breakAfter(l, n*n))
+		l.set(breakAfter(l, n*n, true))
 		_, err := r.Pull(background, ref, Credentials{})
 		if n < 8 && !errors.Is(err, ErrUnavailable) {
 			t.Errorf("reset at byte %d: %v", n*n, err)
@@ -183,7 +186,7 @@ func TestStall(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l, r := newLoopback(t, false), newRig(t, func(c *Config) { c.Window, c.MinRate = 300*time.Millisecond, 4<<10 })
+			l, r := newLoopback(t, false), newRig(t, func(c *Config) { c.Window, c.MinRate = 200*time.Millisecond, 4<<10 })
 			ref, _, _ := l.push(t, "app:v1", newImage(t, "x"))
 			l.set(before)
 			if _, err := r.Pull(background, ref, Credentials{}); !errors.Is(err, ErrStalled) {

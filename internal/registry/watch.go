@@ -25,8 +25,8 @@ func (w *watch) add(n int64) { w.progress.Add(n); w.bytes.Add(n) }
 
 // run cancels the pull once a whole window brought less than rate bytes a second. It ends with ctx.
 func (w *watch) run(ctx context.Context, cancel context.CancelCauseFunc, window time.Duration, rate int64) {
-	const slices = 8
-	tick := time.NewTicker(window / slices)
+	const ticks = 8
+	tick := time.NewTicker(window / ticks)
 	defer tick.Stop()
 	want := int64(float64(rate) * window.Seconds())
 	// past[i] is what the progress was i ticks ago; idle ticks begin anew.
@@ -42,12 +42,12 @@ func (w *watch) run(ctx context.Context, cancel context.CancelCauseFunc, window 
 			past = past[:0]
 		}
 		past = append([]int64{now}, past...)
-		if len(past) <= slices {
+		if len(past) <= ticks {
 			continue
 		}
-		past = past[:slices+1]
-		if now-past[slices] < max(want, 1) {
-			cancel(fmt.Errorf("%w: %d bytes in %v, want %d", ErrStalled, now-past[slices], window, max(want, 1)))
+		past = past[:ticks+1]
+		if now-past[ticks] < max(want, 1) {
+			cancel(fmt.Errorf("%w: %d bytes in %v, want %d", ErrStalled, now-past[ticks], window, max(want, 1)))
 			return
 		}
 	}

@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -87,7 +88,9 @@ func (c *Container) Tape() (*tape.Tape, error) {
 	b := &builder{Builder: tape.New("container " + c.Name), c: c, own: map[spec.Source]tape.Reg{}}
 	b.addPlaces()
 	b.intermediate()
-	b.app()
+	if err := b.app(); err != nil {
+		return nil, fmt.Errorf("tape of container %s: %w", c.Name, err)
+	}
 	return b.Finish()
 }
 
@@ -163,7 +166,7 @@ func (b *builder) readOnly(m tape.Fd, why string) {
 	b.MountSetattr(m, "", unix.AT_EMPTY_PATH, tape.MountAttr{Set: unix.MOUNT_ATTR_RDONLY}, why)
 }
 
-func (b *builder) app() {
+func (b *builder) app() error {
 	b.Setsid("a session of its own")
 	if b.c.Process.TTY {
 		b.terminal = b.FD(FDTerminal)
@@ -193,7 +196,7 @@ func (b *builder) app() {
 		b.readOnly(b.root, "make the root filesystem read-only")
 	}
 	enter(b.Builder, b.root)
-	final(b.Builder, b.c.Process, b.c.Machine, b.terminal, func() {
+	return final(b.Builder, b.c.Process, b.c.Machine, b.terminal, func() {
 		gate := b.FD(FDGate)
 		// Closed by execve, not here: podlet reads the end of it as the program's start, or the failure to start it.
 		b.Read1(gate, "wait for podlet's record").Positive()

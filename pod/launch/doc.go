@@ -33,7 +33,8 @@
 //  6. setsid; the v1 pids join, which would count against the clone above; unshare CGROUP, only now inside its cgroup.
 //  7. proc, while pause's own fully visible one is still in this mount namespace: without it a user namespace may not mount any.
 //  8. Mapped root, so that mount points made below belong to the pod.
-//  9. The root, the mounts in order, proc last: no volume's target can be led into it by a link of the image.
+//  9. The root, the mounts in order, proc last: no volume's target can be led into it by a link of the image. What stands in a
+//     file system of podlet's own making (place.go) is opened from the fd of that: no path of the image, nothing to make.
 //  10. Read-only paths and masks, by fds of the very proc and sysfs mounted above; pivot_root.
 //  11. stdio, keyring, limits, working directory, close-on-exec for all else.
 //  12. Bounding set, groups, ids, capabilities, no_new_privs: each takes away what the one before needed.

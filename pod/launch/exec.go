@@ -1,6 +1,8 @@
 package launch
 
 import (
+	"fmt"
+
 	"golang.org/x/sys/unix"
 
 	"podlet/pod/spec"
@@ -42,6 +44,8 @@ func (e *Exec) Tape() (*tape.Tape, error) {
 	if e.Process.TTY {
 		terminal = b.FD(FDTerminal)
 	}
-	final(b, e.Process, e.Machine, terminal, func() {})
+	if err := final(b, e.Process, e.Machine, terminal, func() {}); err != nil {
+		return nil, fmt.Errorf("tape of an exec in %s: %w", e.Name, err)
+	}
 	return b.Finish()
 }

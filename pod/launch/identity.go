@@ -1,13 +1,19 @@
 package launch
 
 import (
+	"fmt"
+
 	"golang.org/x/sys/unix"
 
+	"podlet/internal/seccomp"
 	"podlet/pod/spec"
 	"podlet/pod/tape"
 )
 
 // become gives up, in the order in which each step still may: the bounding set, groups, ids, capabilities, new privileges.
+//
+// Putting a filter in force takes no_new_privs or CAP_SYS_ADMIN, and the filter comes last, so that it need not allow the steps of a launch. A
+// process without no_new_privs therefore keeps that capability until execve, which takes what isn't in the bounding set.
 func become(b *tape.Builder, p *spec.Process, m *spec.Machine) {
 	for c := 0; c <= m.LastCapability; c++ {
 		if p.Caps.Bounding>>c&1 == 0 {
@@ -21,7 +27,11 @@ func become(b *tape.Builder, p *spec.Process, m *spec.Machine) {
 	b.Setgroups(p.Groups, "set supplementary groups")
 	b.Setresgid(p.GID, "set the group")
 	b.Setresuid(p.UID, "set the user")
-	b.Capset(p.Caps.Bounding, p.Caps.Bounding, p.Caps.Ambient, "set capabilities")
+	held := p.Caps.Bounding
+	if p.Seccomp != spec.SeccompUnconfined && !p.NoNewPrivs {
+		held |= 1 << unix.CAP_SYS_ADMIN
+	}
+	b.Capset(held, held, p.Caps.Ambient, "set capabilities")
 	for c := 0; c <= m.LastCapability; c++ {
 		if p.Caps.Ambient>>c&1 == 1 {
 			b.CapAmbientRaise(c, "raise "+spec.CapabilityName(c)+" to the ambient set")
@@ -53,7 +63,11 @@ func stdio(b *tape.Builder, terminal tape.Fd) {
 }
 
 // final is the common end of a container's and an exec's tape, inside the container's root.
-func final(b *tape.Builder, p *spec.Process, m *spec.Machine, terminal tape.Fd, gate func()) {
+func final(b *tape.Builder, p *spec.Process, m *spec.Machine, terminal tape.Fd, gate func()) error {
+	filter, err := filterOf(p, m)
+	if err != nil {
+		return err
+	}
 	stdio(b, terminal)
 	b.KeyctlJoinSession("", "a session keyring of its own").Ignore(unix.ENOSYS)
 	b.Prlimit(unix.RLIMIT_NOFILE, p.OpenFilesSoft, p.OpenFilesHard, "limit open files")
@@ -66,10 +80,30 @@ func final(b *tape.Builder, p *spec.Process, m *spec.Machine, terminal tape.Fd, 
 	b.CloseRange(3, ^uint32(0), unix.CLOSE_RANGE_CLOEXEC, "leave nothing open to the program")
 	become(b, p, m)
 	gate()
+	if filter != nil {
+		b.Seccomp(filter.Flags, filter.Program, "filter system calls by the profile "+string(p.Seccomp))
+	}
 	for _, program := range p.Programs {
 		step := b.Execve(program, p.Args, p.Env, "run "+program)
 		if len(p.Programs) > 1 {
 			step.Try().Ignore(unix.ENOENT, unix.ENOTDIR, unix.EACCES)
 		}
+	}
+	return nil
+}
+
+// filterOf is the process's seccomp filter, nil for none.
+func filterOf(p *spec.Process, m *spec.Machine) (*seccomp.Filter, error) {
+	switch p.Seccomp {
+	case spec.SeccompUnconfined:
+		return nil, nil
+	case spec.SeccompRuntimeDefault:
+		machine, err := seccomp.ThisMachine(m.Kernel)
+		if err != nil {
+			return nil, err
+		}
+		return seccomp.Default(p.Caps.Bounding, machine)
+	default:
+		return nil, fmt.Errorf("%w: seccomp profile %q", spec.ErrInvalid, p.Seccomp)
 	}
 }

@@ -56,6 +56,7 @@ const (
 	pathMaskFile  = "/mask/file"
 	pathPod       = "/pod"
 	pathSelf      = "/pod/proc/self/oom_score_adj"
+	pathSysctl    = "/pod/proc/sys/"
 )
 
 // podPaths is where the pod's own mounts stand.
@@ -70,7 +71,7 @@ var podPaths = map[spec.Source]string{
 
 // OwnPaths are all the absolute paths that a tape may name before its pivot_root.
 func OwnPaths() []string {
-	paths := []string{"/", pathContainer, pathMaskDir, pathMaskFile, pathPod, pathSelf, "/pod/proc"}
+	paths := []string{"/", pathContainer, pathMaskDir, pathMaskFile, pathPod, pathSelf, pathSysctl, "/pod/proc"}
 	for _, p := range podPaths {
 		paths = append(paths, p)
 	}

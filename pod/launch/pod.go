@@ -72,7 +72,25 @@ func Pod(s *spec.Sandbox) (*tape.Tape, error) {
 		}
 		loopbackUp(b)
 	}
+	if err := sysctls(b, s); err != nil {
+		return nil, err
+	}
 	return b.Finish()
+}
+
+// sysctls are written through pause's own /proc, whose net and ipc entries are those of the namespaces that the writer is in.
+func sysctls(b *tape.Builder, s *spec.Sandbox) error {
+	list, err := s.Sysctls()
+	if err != nil {
+		return err
+	}
+	for _, p := range list {
+		why := "set sysctl " + p.Path
+		f := b.OpenAt2(tape.Cwd, pathSysctl+p.Path, tape.How{Flags: unix.O_WRONLY | unix.O_CLOEXEC}, why)
+		b.Write(f, []byte(p.Value), why)
+		b.Close(f, "")
+	}
+	return nil
 }
 
 func joinHelper(b *tape.Builder, s *spec.Sandbox) {

@@ -32,7 +32,9 @@ type Container struct {
 	Devices []Device
 
 	Privileged, NoNewPrivs, ReadOnlyRoot bool
-	Capabilities                         Capabilities
+	// Seccomp is the profile of the container's processes; privileged ones have none whatever it says.
+	Seccomp      SeccompProfile
+	Capabilities Capabilities
 	// MaskedPaths and ReadOnlyPaths are absolute. The kubelet always sends them; nil (crictl without a list) stands for podlet's
 	// own default, an empty list for none. Privileged containers have none.
 	MaskedPaths, ReadOnlyPaths []string
@@ -45,6 +47,15 @@ type Container struct {
 	// OOMScoreAdj is written as it is, -1000 to 1000 (proc_pid_oom_score_adj(5)).
 	OOMScoreAdj int
 }
+
+// SeccompProfile names a filter of system calls (CRI SecurityProfile).
+type SeccompProfile string
+
+// The profiles: no filter, and the default one of package seccomp.
+const (
+	SeccompUnconfined     SeccompProfile = ""
+	SeccompRuntimeDefault SeccompProfile = "runtime/default"
+)
 
 // Var is one environment variable.
 type Var struct{ Name, Value string }

@@ -30,6 +30,8 @@ type Machine struct {
 	// V1Controllers are the v1 trees to mount, as cgroup.Hierarchy.V1Mounts names them; Unified says that there is a v2 tree.
 	V1Controllers []string
 	Unified       bool
+	// Kernel is the kernel's release (uname(2)): what the default seccomp profile allows depends on it.
+	Kernel string
 	// AppArmor says that the kernel confines by AppArmor.
 	AppArmor bool
 }

@@ -14,6 +14,7 @@ type Process struct {
 	Caps     CapabilitySets
 
 	NoNewPrivs  bool
+	Seccomp     SeccompProfile
 	TTY         bool
 	OOMScoreAdj int
 	// OpenFilesSoft and OpenFilesHard are RLIMIT_NOFILE.
@@ -47,11 +48,19 @@ func NewProcess(s *Sandbox, c *Container, image *Image, id *Identity, m *Machine
 		Groups:        id.Groups,
 		Caps:          caps,
 		NoNewPrivs:    c.NoNewPrivs,
+		Seccomp:       c.seccomp(),
 		TTY:           c.TTY,
 		OOMScoreAdj:   c.OOMScoreAdj,
 		OpenFilesSoft: min(openFilesSoft, m.MaxOpenFiles),
 		OpenFilesHard: min(openFilesHard, m.MaxOpenFiles),
 	}, missing, nil
+}
+
+func (c *Container) seccomp() SeccompProfile {
+	if c.Privileged {
+		return SeccompUnconfined
+	}
+	return c.Seccomp
 }
 
 // Exec is the process of a command run inside the container: the same but for its arguments and terminal.

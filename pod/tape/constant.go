@@ -41,6 +41,7 @@ var (
 	}
 	prctlOptions = map[uint64]string{
 		unix.PR_SET_PDEATHSIG:       "PR_SET_PDEATHSIG",
+		unix.PR_GET_DUMPABLE:        "PR_GET_DUMPABLE",
 		unix.PR_SET_DUMPABLE:        "PR_SET_DUMPABLE",
 		unix.PR_SET_KEEPCAPS:        "PR_SET_KEEPCAPS",
 		unix.PR_SET_TIMING:          "PR_SET_TIMING",
