@@ -17,6 +17,8 @@ type options struct {
 	LogFormat string `toml:"log-format"`
 	LogLevel  string `toml:"log-level"`
 	Durable   bool   `toml:"durable-layers"`
+	// CertsDirs are looked through in order for a registry's hosts.toml.
+	CertsDirs []string `toml:"certs-dirs"`
 }
 
 func defaultOptions() *options {
@@ -31,6 +33,7 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.State, "state", o.State, "directory for what dies with the boot: sockets")
 	f.StringVar(&o.LogFormat, "log-format", o.LogFormat, "text or json, to stderr")
 	f.StringVar(&o.LogLevel, "log-level", o.LogLevel, "debug, info, warn or error")
+	f.StringSliceVar(&o.CertsDirs, "certs-dirs", o.CertsDirs, "directories with HOST/hosts.toml for registries (default /etc/podlet/certs.d, else /etc/containerd/certs.d)")
 	f.BoolVar(&o.Durable, "durable-layers", o.Durable, "let fsync in containers reach the disk; a container's exit then waits for it")
 }
 
@@ -39,8 +42,8 @@ func (o *options) load(file string, f *pflag.FlagSet) error {
 	if file == "" {
 		return nil
 	}
-	given := map[string]string{}
-	f.Visit(func(flag *pflag.Flag) { given[flag.Name] = flag.Value.String() })
+	var restore []func() error
+	f.Visit(func(flag *pflag.Flag) { restore = append(restore, keep(flag)) })
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return err
@@ -49,10 +52,20 @@ func (o *options) load(file string, f *pflag.FlagSet) error {
 	if err := d.Decode(o); err != nil {
 		return fmt.Errorf("config file %s: %w", file, err)
 	}
-	for name, value := range given {
-		if err := f.Set(name, value); err != nil {
+	for _, again := range restore {
+		if err := again(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// keep gives what sets a flag to its present value again.
+func keep(flag *pflag.Flag) func() error {
+	if list, ok := flag.Value.(pflag.SliceValue); ok {
+		values := list.GetSlice()
+		return func() error { return list.Replace(values) }
+	}
+	value := flag.Value.String()
+	return func() error { return flag.Value.Set(value) }
 }

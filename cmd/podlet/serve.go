@@ -17,6 +17,7 @@ import (
 	"podlet/cri"
 	"podlet/internal/image"
 	"podlet/internal/network"
+	"podlet/internal/registry"
 	"podlet/pod"
 )
 
@@ -63,6 +64,8 @@ func serve(ctx context.Context, o *options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, images.Close()) }()
+	puller := registry.New(registry.Config{Images: images, CertsDirs: o.CertsDirs, Agent: "podlet/" + version, Log: log})
+	defer puller.Close()
 	runtime, err := pod.Open(pod.Config{
 		Root: o.Root, State: o.State, CgroupMount: "/sys/fs/cgroup", NetNSDir: network.DefaultDir, Durable: o.Durable, Images: images, Log: log,
 	})
@@ -76,7 +79,7 @@ func serve(ctx context.Context, o *options) (err error) {
 	}
 	defer debug.Close()
 
-	server := (&cri.Server{Pods: runtime, Images: images, Log: log, Release: version}).New()
+	server := (&cri.Server{Pods: runtime, Images: images, Puller: puller, Log: log, Release: version}).New()
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	log.Info("serving", "listen", o.Listen, "root", o.Root, "state", o.State, "version", version)

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+)
+
+// load reads a config file's text with flags given on the command line.
+func load(t *testing.T, text string, args ...string) (*options, error) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "config.toml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := defaultOptions()
+	flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	o.flags(flags)
+	if err := flags.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	return o, o.load(file, flags)
+}
+
+func TestFlagsWinOverTheConfigFile(t *testing.T) {
+	o, err := load(t, "root = '/a'\nlog-level = 'debug'\ncerts-dirs = ['/x', '/y']\n", "--root", "/b", "--certs-dirs", "/z,/w")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.Root != "/b" || o.LogLevel != "debug" || o.State != "/run/podlet" || !slices.Equal(o.CertsDirs, []string{"/z", "/w"}) {
+		t.Errorf("%+v", o)
+	}
+}
+
+func TestUnknownKeyOfTheConfigFile(t *testing.T) {
+	if _, err := load(t, "rot = '/a'\n"); err == nil || !strings.Contains(err.Error(), "config.toml") {
+		t.Errorf("error %v does not name the file", err)
+	}
+}
