@@ -5,15 +5,16 @@ LDFLAGS  := -s -w -X main.version=$(VERSION)
 GO_DIRS  := $(wildcard cmd cri pod pause cgroup internal hack)
 FUZZTIME ?= 60
 TIMEOUT  ?= 12m
+VM_TIME  ?= 18m
 
 # Only -race needs cgo (and gcc): what is shipped is static.
 export CGO_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build pause test tests test-vm demo bench lint fuzz deps clean
+.PHONY: help build pause test tests test-vm test-kubelet demo bench lint fuzz deps clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: pause ## bin/podlet, one static binary with pause inside
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/podlet ./cmd/podlet
@@ -34,7 +35,11 @@ tests:
 
 test-vm: build ## the same tests on Debian's cloud kernel with pure cgroup v2, in an emulator
 	@hack/deps.sh vm test
-	go run ./hack/vm test
+	go run ./hack/vm test -short -deadline $(VM_TIME) $(VM_PACKAGES)
+
+test-kubelet: build ## a real kubelet v1.37 runs pods on podlet (builds it once, some minutes)
+	@hack/deps.sh kubelet
+	go run ./hack/kubelet $(KUBELET)
 
 demo: build ## a pod of two containers, shown from its start to the proof that nothing is left
 	@hack/deps.sh demo
@@ -70,7 +75,7 @@ fuzz: pause ## every fuzzer, C and Go, FUZZTIME seconds each (60)
 	done
 
 deps: ## install what any of these targets may need (Debian)
-	hack/deps.sh build test demo bench lint fuzz vm
+	hack/deps.sh build test demo bench lint fuzz vm kubelet
 
 clean: ## remove what make made
 	$(MAKE) -C pause/src clean

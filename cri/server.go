@@ -60,7 +60,11 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 		return answer, nil
 	}
 	err = statusOf(err)
-	s.Log.Info("call failed", "call", info.FullMethod, "took", time.Since(began), "code", status.Code(err), "error", status.Convert(err).Message())
+	level := slog.LevelInfo
+	if status.Code(err) == codes.NotFound {
+		level = slog.LevelDebug // kubelets ask for what they have just removed
+	}
+	s.Log.Log(ctx, level, "call failed", "call", info.FullMethod, "took", time.Since(began), "code", status.Code(err), "error", status.Convert(err).Message())
 	return nil, err
 }
 

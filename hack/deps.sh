@@ -11,8 +11,9 @@ packages() {
 	bench) echo gcc libc6-dev make busybox-static ;;
 	lint) echo gcc libc6-dev make gcc-aarch64-linux-gnu libc6-dev-arm64-cross linux-libc-dev-arm64-cross qemu-user-static ;;
 	fuzz) echo gcc libc6-dev make clang libclang-rt-14-dev ;;
+	kubelet) echo gcc libc6-dev make busybox-static ;;
 	vm) echo gcc libc6-dev make qemu-system-x86 e2fsprogs ;;
-	*) echo "hack/deps.sh: unknown group '$1'; there are build, test, demo, bench, lint, fuzz and vm" >&2; return 1 ;;
+	*) echo "hack/deps.sh: unknown group '$1'; there are build, test, demo, bench, lint, fuzz, vm and kubelet" >&2; return 1 ;;
 	esac
 }
 
