@@ -22,7 +22,6 @@ type argument struct {
 
 func imm(v uint64) argument                   { return argument{0, v} }
 func (a *assembler) fd(index uint64) argument { return argument{3, index} }
-func register(n uint64) argument              { return argument{4, n} }
 
 func (a *assembler) str(s string) argument {
 	at := uint64(len(a.data))

@@ -106,7 +106,6 @@ func TestFrozenLogDisk(t *testing.T) {
 	mounts := mountTable()
 	type subject struct {
 		pod, talker, other, quitter string
-		pid                         int
 	}
 	var subjects []subject
 	talk := "while :; do echo something; sleep 0.01; done"

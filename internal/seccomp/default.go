@@ -51,9 +51,6 @@ func defaultProfile(caps uint64, m Machine) (*specs.LinuxSeccomp, error) {
 		}
 		out := s.LinuxSyscall
 		out.Names = slices.Clone(out.Names)
-		if s.Name != "" {
-			out.Names = append(out.Names, s.Name)
-		}
 		out.Names = slices.DeleteFunc(out.Names, func(n string) bool { return slices.Contains(withheld, n) })
 		if len(out.Names) > 0 {
 			p.Syscalls = append(p.Syscalls, out)

@@ -31,8 +31,18 @@ func mountPoint(b *tape.Builder, root tape.Fd, target string, file bool, resolve
 		}
 		b.Into(at)
 		b.OpenAt2(root, rel, how, why)
+		if file {
+			b.Unless(b.Last().Ignore(unix.ENOENT), func() { onLink(b, at, root, rel, resolve, why) })
+		}
 	})
 	return at
+}
+
+// onLink opens a link whose target can't be made, itself: a file mounted on it is found in its place. Root filesystems of Ubuntu have
+// /etc/resolv.conf as a link into a directory of /run that containers don't have.
+func onLink(b *tape.Builder, at tape.Reg, root tape.Fd, rel string, resolve uint64, why string) {
+	b.Into(at)
+	b.OpenAt2(root, rel, tape.How{Flags: unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC, Resolve: resolve}, why)
 }
 
 // parents makes every directory above rel.
