@@ -155,7 +155,7 @@ int make_exec_cgroup(struct pod *p)
 	if (p->v2 == NO_FD)
 		return NO_FD;
 	must(mkdirat(p->v2, "exec", 0755), "exec's cgroup");
-	return (int)must(openat(p->v2, "exec", O_PATH | O_DIRECTORY | O_CLOEXEC), "exec's cgroup");
+	return clone_mount(p->v2, "exec", 0);
 }
 
 void remove_exec_cgroup(struct pod *p)

@@ -67,6 +67,7 @@ static void close_launch(struct launch *l)
 	close_fd(&l->root);
 	close_fd(&l->dev);
 	close_fd(&l->devpts);
+	close_fd(&l->v2);
 	close_fd(&l->cgroup_root);
 	for (int i = 0; i < floor_.ntrees; i++) {
 		close_fd(&l->cgroups[i]);
@@ -179,7 +180,8 @@ void pod_up(struct pod *p, int netns)
 	l.pod_root = make_pod_root();
 	l.shm = make_shm();
 	make_cgroup(p);
-	l.v2 = p->v2;
+	/* A mount with nothing above it: who looks at the fd before its execve can climb nowhere. */
+	l.v2 = p->v2 == NO_FD ? NO_FD : clone_mount(p->v2, "", 0);
 	l.root = make_overlay(p);
 	l.dev = make_dev();
 	l.devpts = make_devpts();
