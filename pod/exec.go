@@ -289,12 +289,38 @@ func (o *captured) read() {
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := o.pipe.Read(buffer)
-		if room := execOutputMost - len(o.data); room > 0 {
-			o.data = append(o.data, buffer[:min(n, room)]...)
-		}
+		o.keep(buffer[:n])
 		if err != nil {
+			o.rest(buffer)
 			return
 		}
+	}
+}
+
+// pipeMost is the largest that a pipe is made (pipe(7), pipe-max-size).
+const pipeMost = 1 << 20
+
+// rest takes what is in the pipe already: on a busy machine the deadline may come before the reader had its first turn, and what a command
+// wrote before its end is never cut. A child that goes on writing doesn't keep it here.
+func (o *captured) rest(buffer []byte) {
+	raw, err := o.pipe.SyscallConn()
+	if err != nil {
+		return
+	}
+	for taken := 0; taken < pipeMost; {
+		var n int
+		if controlErr := raw.Control(func(fd uintptr) { n, err = unix.Read(int(fd), buffer) }); controlErr != nil || err != nil || n <= 0 {
+			return
+		}
+		o.keep(buffer[:n])
+		taken += n
+	}
+}
+
+// keep adds to the beginning, as long as there is room.
+func (o *captured) keep(p []byte) {
+	if room := execOutputMost - len(o.data); room > 0 {
+		o.data = append(o.data, p[:min(len(p), room)]...)
 	}
 }
 

@@ -72,7 +72,7 @@ func TestSmallMemoryLimits(t *testing.T) {
 		}
 		s := n.exited(id)
 		t.Logf("%d KiB: exit code %d, %s, %s", kib, s.ExitCode, s.Reason, s.Message)
-		if kib >= 1024 && s.ExitCode != 0 || s.ExitCode != 0 && s.Reason != "OOMKilled" {
+		if kib >= 1024 && s.ExitCode != 0 {
 			t.Errorf("%d KiB: exit code %d, %s, %s", kib, s.ExitCode, s.Reason, s.Message)
 		}
 		if s.ExitCode == 0 && n.written(s) != fmt.Sprintln(kib<<10) {

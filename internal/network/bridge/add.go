@@ -1,0 +1,269 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrExists says that the pod is in the network already.
+var ErrExists = errors.New("the pod has a lease already")
+
+// Result is what a pod has got.
+type Result struct {
+	// IPs are the pod's addresses, IPv4 first.
+	IPs []netip.Addr
+	// Gateways are the bridge's, in the same order.
+	Gateways []netip.Addr
+	// MAC is the hardware address of the pod's eth0.
+	MAC net.HardwareAddr
+	// HostLink is the name of the node's end of the pod's link.
+	HostLink string
+}
+
+// Add puts a pod into the network: eth0 in its namespace netns, which stays the caller's, with addresses and default routes, and
+// its host ports. When it returns, the pod can talk and be talked to. podID has at least 12 hexadecimal digits in lower case; the
+// first 12 tell it from all others.
+//
+// An Add that fails or is cancelled leaves nothing. Errors besides those of the kernel: ErrExists, ErrExhausted, ErrPortTaken.
+func (n *Network) Add(ctx context.Context, podID string, netns *os.File, ports []PortMapping) (_ Result, err error) {
+	l, err := n.grant(podID, ports)
+	if err != nil {
+		return Result{}, fmt.Errorf("give pod %s its network: %w", podID, err)
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("give pod %s its network: %w", podID, errors.Join(err, n.revoke(l)))
+		}
+		<-l.turn
+	}()
+	if err := n.leases.save(l); err != nil {
+		return Result{}, err
+	}
+	n.writeCursor(l)
+	if err := ctx.Err(); err != nil {
+		return Result{}, err
+	}
+	mac := hardwareAddress(l.addresses())
+	if err := n.plug(l, netns, mac); err != nil {
+		return Result{}, err
+	}
+	if err := n.openPorts(l); err != nil {
+		return Result{}, errors.Join(err, n.closePorts(l), unplug(l.pod))
+	}
+	if err := ctx.Err(); err != nil {
+		return Result{}, errors.Join(err, n.closePorts(l), unplug(l.pod))
+	}
+	return n.result(l, mac), nil
+}
+
+func (n *Network) result(l *lease, mac net.HardwareAddr) Result {
+	return Result{IPs: l.addresses(), Gateways: n.gateways(), MAC: mac, HostLink: hostLink(l.pod)}
+}
+
+// grant gives the pod addresses and ports in memory. The caller has the lease's turn.
+func (n *Network) grant(pod string, ports []PortMapping) (*lease, error) {
+	if !validPod(pod) {
+		return nil, fmt.Errorf("%.80q is no pod id: 12 to 64 hexadecimal digits in lower case", pod)
+	}
+	if err := n.checkPorts(ports); err != nil {
+		return nil, err
+	}
+	l := newLease(pod)
+	l.ports = slices.Clone(ports)
+	l.turn <- struct{}{}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.mu.pods[pod] != nil {
+		return nil, ErrExists
+	}
+	if err := n.mu.ports.claim(pod, l.ports); err != nil {
+		return nil, err
+	}
+	for _, f := range []struct {
+		pool *pool
+		into *netip.Addr
+	}{{n.v4, &l.v4}, {n.v6, &l.v6}} {
+		if f.pool == nil {
+			continue
+		}
+		a, err := f.pool.take(pod)
+		if err != nil {
+			n.freeLocked(l)
+			return nil, err
+		}
+		*f.into = a
+	}
+	n.mu.pods[pod] = l
+	return l, nil
+}
+
+// revoke takes the lease back: the file first, then the addresses may be given out again. The caller has the lease's turn.
+func (n *Network) revoke(l *lease) error {
+	if err := n.leases.drop(l); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.freeLocked(l)
+	delete(n.mu.pods, l.pod)
+	return nil
+}
+
+func (n *Network) freeLocked(l *lease) {
+	for _, a := range l.addresses() {
+		if p := n.poolOf(a); p != nil {
+			p.free(a, l.pod)
+		}
+	}
+	n.mu.ports.free(l.pod, l.ports)
+}
+
+// plug makes the pod's link and waits until it carries packets. If it fails, there is no link, nor has it touched one that was there.
+func (n *Network) plug(l *lease, netns *os.File, mac net.HardwareAddr) (err error) {
+	pod, err := visit(netns)
+	if err != nil {
+		return err
+	}
+	defer pod.close()
+	node, err := openRoute()
+	if err != nil {
+		return err
+	}
+	defer node.close()
+	n.mu.Lock()
+	bridge := n.mu.index
+	n.mu.Unlock()
+	if err := node.do(newVeth(l.pod, mac, n.cfg.MTU, bridge, netns)); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, unplug(l.pod))
+		}
+	}()
+	if err := write(conf6, noV6(hostLink(l.pod))); err != nil {
+		return err
+	}
+	if err := pod.route.watch(); err != nil {
+		return err
+	}
+	index, err := pod.route.linkIndex(podLink)
+	if err != nil {
+		return err
+	}
+	if err := pod.configure(l.v6.IsValid()); err != nil {
+		return err
+	}
+	if err := pod.route.do(n.podSteps(l, index)...); err != nil {
+		return err
+	}
+	// The port comes last: a link carries packets when both ends are up, and the end that is switched on second is ready at once.
+	if err := n.portUp(node, l.pod); err != nil {
+		return err
+	}
+	if err := pod.route.awaitUp(podLink); err != nil || !l.v6.IsValid() {
+		return err
+	}
+	return pod.route.awaitAddress(l.v6)
+}
+
+// portUp switches the bridge's port on and waits until the bridge forwards by it. With its first port the bridge itself comes up.
+func (n *Network) portUp(node *routeSocket, pod string) error {
+	news, err := openRoute()
+	if err != nil {
+		return err
+	}
+	defer news.close()
+	if err := news.watch(); err != nil {
+		return err
+	}
+	wait := []string{hostLink(pod)}
+	if up, err := news.running(n.cfg.Bridge); err != nil {
+		return err
+	} else if !up {
+		wait = append(wait, n.cfg.Bridge)
+	}
+	if err := node.do(portUp(pod)); err != nil {
+		return err
+	}
+	return news.awaitUp(wait...)
+}
+
+// configure writes the sysctls of the pod's link, which is down yet.
+func (v *visitor) configure(v6 bool) error {
+	if v.conf == nil {
+		return nil
+	}
+	if !v6 {
+		return writeAt(v.conf, noV6(podLink))
+	}
+	return writeAt(v.conf, quietV6(podLink))
+}
+
+func (n *Network) podSteps(l *lease, link int) []step {
+	var steps []step
+	for _, a := range l.addresses() {
+		steps = append(steps, addAddress(link, netip.PrefixFrom(a, n.poolOf(a).subnet.Bits())))
+	}
+	steps = append(steps, podLinkUp(link))
+	for _, a := range l.addresses() {
+		steps = append(steps, defaultRoute(link, n.poolOf(a).gateway))
+	}
+	return steps
+}
+
+// unplug deletes the pod's link, which may be absent. It takes tens of milliseconds, so it is for failures only.
+func unplug(pod string) error {
+	sock, err := openRoute()
+	if err != nil {
+		return err
+	}
+	defer sock.close()
+	if err := sock.do(deleteLink(hostLink(pod))); err != nil && !errors.Is(err, unix.ENODEV) {
+		return err
+	}
+	return nil
+}
+
+// openPorts lets the rules know the pod's host ports, and the kernel forget what it tracked before they did.
+func (n *Network) openPorts(l *lease) error {
+	if len(l.ports) == 0 {
+		return nil
+	}
+	n.table.Lock()
+	n.setPorts(l, true)
+	err := n.table.addPorts(l)
+	n.table.Unlock()
+	if errors.Is(err, unix.ENOENT) {
+		n.cfg.Log.Warn("the pod network's rules were gone and are made anew", "table", n.table.name)
+		err = n.replaceRules()
+	}
+	if err != nil {
+		return err
+	}
+	n.forgetLater(l)
+	return nil
+}
+
+// closePorts takes the pod's host ports from the rules, and has the kernel forget the connections that went to the pod.
+func (n *Network) closePorts(l *lease) error {
+	if len(l.ports) == 0 {
+		return nil
+	}
+	n.table.Lock()
+	n.setPorts(l, false)
+	err := n.table.deletePorts(l)
+	n.table.Unlock()
+	// The table, or an element, is gone already: an Add was cut short, or somebody flushed the rules.
+	if errors.Is(err, unix.ENOENT) {
+		err = n.replaceRules()
+	}
+	return errors.Join(err, n.forgetAfter(l))
+}

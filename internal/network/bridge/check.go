@@ -1,0 +1,95 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Check looks whether all that Open made is still there, since other programs of the node flush rules, switch forwarding off and
+// delete links. What is missing is made anew, pods' links put back on the bridge, and that is logged. An error says what could
+// not be put right.
+func (n *Network) Check(ctx context.Context) error {
+	var errs []error
+	if err := n.checkBridge(); err != nil {
+		errs = append(errs, err)
+	}
+	if err := ctx.Err(); err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	return errors.Join(append(errs, n.ensureForwarding(), n.checkRules())...)
+}
+
+func (n *Network) checkBridge() error {
+	n.mu.Lock()
+	was := n.mu.index
+	n.mu.Unlock()
+	index, err := n.ensureBridge()
+	if err != nil || index == was {
+		return err
+	}
+	n.cfg.Log.Warn("the pods' bridge was gone and is made anew", "bridge", n.cfg.Bridge)
+	n.mu.Lock()
+	n.mu.index = index
+	n.mu.Unlock()
+	sock, err := openRoute()
+	if err != nil {
+		return err
+	}
+	defer sock.close()
+	var errs []error
+	for _, l := range n.list() {
+		// ENODEV: the link has gone with its pod.
+		if err := sock.do(enslave(l.pod, index), portUp(l.pod)); err != nil && !errors.Is(err, unix.ENODEV) {
+			errs = append(errs, fmt.Errorf("put the link of pod %s back on its bridge: %w", l.pod, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (n *Network) checkRules() error {
+	n.table.Lock()
+	defer n.table.Unlock()
+	missing, err := n.table.missing(n.open())
+	if err != nil || missing == "" {
+		return err
+	}
+	n.cfg.Log.Warn("the pod network's rules were incomplete and are made anew", "missing", missing)
+	return n.table.replace(n.open())
+}
+
+// replaceRules makes the whole table anew.
+func (n *Network) replaceRules() error {
+	n.table.Lock()
+	defer n.table.Unlock()
+	return n.table.replace(n.open())
+}
+
+// open lists the leases whose host ports are to be in the rules.
+func (n *Network) open() []*lease {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var list []*lease
+	for _, l := range n.mu.pods {
+		if l.portsOpen {
+			list = append(list, l)
+		}
+	}
+	return list
+}
+
+// setPorts says whether the lease's host ports are to be in the rules. The caller holds table, and changes them next.
+func (n *Network) setPorts(l *lease, open bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	l.portsOpen = open
+}
+
+// emptyBridge says whether the link is a bridge that podlet died over before it had put its mark on it.
+func emptyBridge(link netlink.Link) bool {
+	a := link.Attrs()
+	return link.Type() == "bridge" && a.Alias == "" && a.RawFlags&unix.IFF_UP == 0
+}

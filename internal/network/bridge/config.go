@@ -1,0 +1,69 @@
+package bridge
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"regexp"
+)
+
+// Config says what Open makes.
+type Config struct {
+	// Dir is the directory for leases, absolute, and for one Network alone. It should not outlive the boot (below /run);
+	// what it holds from an earlier boot is void.
+	Dir string
+	// Bridge is the name of the bridge: a letter, then letters, digits and _, 15 bytes at most.
+	Bridge string
+	// Subnets are one of IPv4, one of IPv6, or one of each. The first address is the bridge's and the pods' gateway.
+	// IPv4: /8 to /29; IPv6: /48 to /124.
+	Subnets []netip.Prefix
+	// NoMasquerade lists destinations that see pods by their own addresses, since they have a route back, besides the subnets themselves.
+	NoMasquerade []netip.Prefix
+	// MTU of the bridge and of pods' links in bytes; 0 stands for 1500.
+	MTU int
+	// Log hears what was found amiss and put right. Nil: nobody does.
+	Log *slog.Logger
+}
+
+const defaultMTU = 1500
+
+var bridgeName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,14}$`)
+
+// check gives the subnets of each family; one that isn't wanted is the zero Prefix.
+func (c *Config) check() (v4, v6 netip.Prefix, err error) {
+	if !filepath.IsAbs(c.Dir) {
+		return v4, v6, fmt.Errorf("the pod network's directory %q is not absolute", c.Dir)
+	}
+	if !bridgeName.MatchString(c.Bridge) {
+		return v4, v6, fmt.Errorf("the bridge's name %q is not a letter and up to 14 letters, digits and _", c.Bridge)
+	}
+	if c.MTU != 0 && (c.MTU < 1280 || c.MTU > 65535) {
+		return v4, v6, fmt.Errorf("the MTU %d is not within 1280 and 65535 bytes", c.MTU)
+	}
+	if len(c.Subnets) == 0 {
+		return v4, v6, fmt.Errorf("the pod network has no subnet")
+	}
+	for _, s := range c.Subnets {
+		if !s.IsValid() || s.Masked() != s || s.Addr().Is4In6() {
+			return v4, v6, fmt.Errorf("the subnet %s has bits set behind its prefix, or is none", s)
+		}
+		into, least, most := &v6, 48, 124
+		if s.Addr().Is4() {
+			into, least, most = &v4, 8, 29
+		}
+		if s.Bits() < least || s.Bits() > most {
+			return v4, v6, fmt.Errorf("the subnet %s is not within /%d and /%d", s, least, most)
+		}
+		if into.IsValid() {
+			return v4, v6, fmt.Errorf("the subnets %s and %s are of one family; there is one of each at most", into, s)
+		}
+		*into = s
+	}
+	for _, p := range c.NoMasquerade {
+		if !p.IsValid() || p.Masked() != p || p.Addr().Is4In6() {
+			return v4, v6, fmt.Errorf("the destination %s without masquerade has bits set behind its prefix, or is none", p)
+		}
+	}
+	return v4, v6, nil
+}

@@ -1,0 +1,236 @@
+package bridge
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const workerEnv = "PODLET_BRIDGE_TEST_WORKER"
+
+// workerOrder is what a worker process is asked to do.
+type workerOrder struct {
+	Config Config
+	// Links: with links and namespaces; else leases alone.
+	Links bool
+	// Held are the pods that the workers before it have.
+	Held []string
+}
+
+// runWorker is podlet: eight goroutines give addresses out and take them back until somebody kills the process. "+ POD IPs" is
+// written after an address was given, "- POD" before it is taken back.
+func runWorker() int {
+	var order workerOrder
+	if err := json.NewDecoder(os.Stdin).Decode(&order); err != nil {
+		fmt.Println("!", err)
+		return 1
+	}
+	n, err := Open(order.Config)
+	if err == nil {
+		_, err = n.Recover(context.Background(), order.Held)
+	}
+	if err != nil {
+		fmt.Println("!", err)
+		return 1
+	}
+	fmt.Println("ready")
+	var all sync.WaitGroup
+	for i := range 8 {
+		var mine []string
+		for j := i; j < len(order.Held); j += 8 {
+			mine = append(mine, order.Held[j])
+		}
+		all.Go(func() {
+			if err := work(n, order.Links, mine); err != nil {
+				fmt.Println("!", err)
+			}
+		})
+	}
+	all.Wait()
+	return 1
+}
+
+func work(n *Network, links bool, mine []string) error {
+	most := 500
+	if links {
+		most = 4
+	}
+	for {
+		if len(mine) > rand.IntN(most) {
+			i := rand.IntN(len(mine))
+			id := mine[i]
+			mine[i] = mine[len(mine)-1]
+			mine = mine[:len(mine)-1]
+			fmt.Printf("- %s\n", id)
+			if err := n.Remove(context.Background(), id); err != nil {
+				return err
+			}
+			continue
+		}
+		id := newID()
+		ips, err := workerAdd(n, links, id)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("+ %s %s\n", id, strings.Trim(fmt.Sprint(ips), "[]"))
+		mine = append(mine, id)
+	}
+}
+
+func workerAdd(n *Network, links bool, id string) ([]netip.Addr, error) {
+	if links {
+		var ns *os.File
+		err := onThread(func() (err error) {
+			if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+				return err
+			}
+			ns, err = os.Open("/proc/thread-self/ns/net")
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		// A pod's namespace is another's to keep; here nobody sends, so it may go.
+		defer ns.Close()
+		r, err := n.Add(context.Background(), id, ns, []PortMapping{{Protocol: UDP, HostPort: uint16(1 + rand.IntN(65535)), PodPort: 53}})
+		return r.IPs, err
+	}
+	l, err := n.grant(id, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { <-l.turn }()
+	if err := n.leases.save(l); err != nil {
+		return nil, err
+	}
+	n.writeCursor(l)
+	return l.addresses(), nil
+}
+
+// ledger is what the test knows of addresses from what the workers wrote.
+type ledger struct {
+	byPod map[string][]string
+	byIP  map[string]string
+	given int
+}
+
+func (l *ledger) read(t *testing.T, r io.Reader) {
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		f := strings.Fields(lines.Text())
+		switch {
+		case len(f) > 2 && f[0] == "+":
+			l.given++
+			l.byPod[f[1]] = f[2:]
+			for _, ip := range f[2:] {
+				if other := l.byIP[ip]; other != "" {
+					t.Errorf("%s was given to %s while %s had it", ip, f[1], other)
+				}
+				l.byIP[ip] = f[1]
+			}
+		case len(f) == 2 && f[0] == "-":
+			for _, ip := range l.byPod[f[1]] {
+				delete(l.byIP, ip)
+			}
+			delete(l.byPod, f[1])
+		case len(f) > 0 && f[0] == "!":
+			if !strings.Contains(lines.Text(), ErrPortTaken.Error()) {
+				t.Errorf("a worker: %s", lines.Text())
+			}
+		}
+	}
+}
+
+func (l *ledger) pods() []string {
+	var list []string
+	for id := range l.byPod {
+		list = append(list, id)
+	}
+	return list
+}
+
+// TestKill9: all addresses of a subnet go out and back under eight workers, whose process is killed at random.
+func TestKill9(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		subnets []netip.Prefix
+		links   bool
+		rounds  int
+		least   int
+	}{
+		{"leases", []netip.Prefix{netip.MustParsePrefix("10.99.0.0/20"), subnet6}, false, 20, 2 * 4096},
+		{"links", []netip.Prefix{netip.MustParsePrefix("10.99.0.0/26"), subnet6}, true, 8, 30},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := testConfig(t, c.subnets...)
+			cfg.Log = nil
+			books := &ledger{byPod: map[string][]string{}, byIP: map[string]string{}}
+			for round := 0; round < c.rounds || books.given < c.least; round++ {
+				killedWorker(t, workerOrder{cfg, c.links, books.pods()}, books)
+				if t.Failed() {
+					return
+				}
+			}
+			t.Logf("%d addresses given out, %d in use at the end", books.given, len(books.byPod))
+			n := openNetwork(t, cfg)
+			if _, err := n.Recover(context.Background(), books.pods()); err != nil {
+				t.Fatal(err)
+			}
+			for _, l := range n.list() {
+				if got := strings.Trim(fmt.Sprint(l.addresses()), "[]"); got != strings.Join(books.byPod[l.pod], " ") {
+					t.Errorf("pod %s has %s, was given %s", l.pod, got, books.byPod[l.pod])
+				}
+			}
+			if got := len(n.list()); got != len(books.byPod) {
+				t.Errorf("%d leases, %d pods: addresses leak or are lost", got, len(books.byPod))
+			}
+			if missing, err := n.table.missing(n.open()); err != nil || missing != "" {
+				t.Errorf("rules: missing or too much: %q, %v", missing, err)
+			}
+			for {
+				if _, err := workerAdd(n, false, newID()); err != nil {
+					break
+				}
+			}
+			if got := len(n.list()); got != n.v4.capacity {
+				t.Errorf("%d addresses could be given out, the subnet has %d", got, n.v4.capacity)
+			}
+		})
+	}
+}
+
+func killedWorker(t *testing.T, order workerOrder, books *ledger) {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), workerEnv+"=1")
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	must(t, err)
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	must(t, json.NewEncoder(in).Encode(order))
+	in.Close()
+	// The dice decide when, counted from the start, so that Open and Recover are hit as well.
+	most := 400
+	if order.Links {
+		most = 1000
+	}
+	kill := time.AfterFunc(time.Duration(20+rand.IntN(most))*time.Millisecond, func() { cmd.Process.Kill() })
+	defer kill.Stop()
+	books.read(t, out)
+	cmd.Process.Kill()
+	cmd.Wait()
+}

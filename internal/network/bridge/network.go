@@ -1,0 +1,268 @@
+package bridge
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Network is the pod network of one podlet. Its methods are safe for concurrent use.
+type Network struct {
+	cfg    Config
+	leases leaseDir
+	// lock is the locked file that keeps a second podlet out of the directory.
+	lock *os.File
+	// cursor is the file with the addresses given out last.
+	cursor *os.File
+	// tracked is the kernel's table of connections.
+	tracked *tracker
+	// work are the goroutines that forget tracked connections; Close waits for them.
+	work sync.WaitGroup
+	// v4 and v6 are nil where the network has no such subnet. Which addresses they have given out is guarded by mu.
+	v4, v6 *pool
+	// table is held while the rules change, from the look at the leases on.
+	table struct {
+		sync.Mutex
+		rules
+	}
+	mu struct {
+		sync.Mutex
+		index int // the bridge's number
+		pods  map[string]*lease
+		ports portTable
+	}
+}
+
+// ErrInUse says that another podlet has the directory.
+var ErrInUse = errors.New("in use by another podlet")
+
+// Open makes the bridge, the rules and what else the node needs, or takes over what an earlier podlet made: pods go on talking
+// meanwhile. The calling process is in the node's network namespace. Call Recover next.
+func Open(cfg Config) (_ *Network, err error) {
+	v4, v6, err := cfg.check()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.MTU == 0 {
+		cfg.MTU = defaultMTU
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	n := &Network{cfg: cfg, leases: leaseDir(filepath.Join(cfg.Dir, "leases"))}
+	n.table.rules = rules{name: tablePrefix + cfg.Bridge, bridge: cfg.Bridge, v4: v4, v6: v6, direct: cfg.NoMasquerade}
+	n.mu.pods, n.mu.ports = map[string]*lease{}, portTable{}
+	if v4.IsValid() {
+		n.v4 = newPool(v4)
+	}
+	if v6.IsValid() {
+		if !haveV6() {
+			return nil, fmt.Errorf("the pod network has the IPv6 subnet %s, and the kernel has no IPv6", v6)
+		}
+		n.v6 = newPool(v6)
+	}
+	defer func() {
+		if err != nil {
+			n.Close()
+		}
+	}()
+	if n.tracked, err = openTracker(); err != nil {
+		return nil, err
+	}
+	if err := n.openDir(); err != nil {
+		return nil, err
+	}
+	if err := n.loadLeases(); err != nil {
+		return nil, err
+	}
+	if n.mu.index, err = n.ensureBridge(); err != nil {
+		return nil, err
+	}
+	if err := n.ensureForwarding(); err != nil {
+		return nil, err
+	}
+	if err := n.replaceRules(); err != nil {
+		return nil, err
+	}
+	for _, l := range n.list() {
+		n.forgetLater(l)
+	}
+	return n, nil
+}
+
+// tablePrefix is what the names of podlets' nftables tables begin with.
+const tablePrefix = "podlet_"
+
+// openDir makes and locks the directory, and empties it if it is of an earlier boot.
+func (n *Network) openDir() error {
+	if err := os.MkdirAll(string(n.leases), 0o700); err != nil {
+		return fmt.Errorf("make the pod network's directory: %w", err)
+	}
+	lock, err := os.OpenFile(filepath.Join(n.cfg.Dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("open the pod network's lock: %w", err)
+	}
+	n.lock = lock
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
+		return fmt.Errorf("the pod network's directory %s: %w", n.cfg.Dir, ErrInUse)
+	} else if err != nil {
+		return fmt.Errorf("lock %s: %w", lock.Name(), err)
+	}
+	if err := n.forgetOtherBoots(); err != nil {
+		return err
+	}
+	n.cursor, err = os.OpenFile(filepath.Join(n.cfg.Dir, "last"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("open the file of the addresses given out last: %w", err)
+	}
+	n.readCursor()
+	return nil
+}
+
+func (n *Network) forgetOtherBoots() error {
+	boot, err := read("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return fmt.Errorf("read the boot id: %w", err)
+	}
+	path := filepath.Join(n.cfg.Dir, "boot")
+	was, err := read(path)
+	if err == nil && was == boot {
+		return nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read the boot of the leases: %w", err)
+	}
+	// No pod lives through a boot, no switch of the kernel's keeps its value.
+	for _, dir := range []string{string(n.leases), filepath.Join(n.cfg.Dir, forwardFile)} {
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("sweep what is of an earlier boot: %w", err)
+		}
+	}
+	if err := os.Mkdir(string(n.leases), 0o700); err != nil {
+		return fmt.Errorf("make the directory of leases: %w", err)
+	}
+	if err := os.WriteFile(path, []byte(boot+"\n"), 0o600); err != nil {
+		return fmt.Errorf("note the boot of the leases: %w", err)
+	}
+	return nil
+}
+
+// cursorSize is the fixed length in bytes of the cursor's content: two addresses, each padded to a line of 48.
+const cursorSize = 96
+
+// writeCursor notes which addresses were given out last, so that a new podlet doesn't begin at those that went last. It is a
+// hint; one that is lost or torn does no harm.
+func (n *Network) writeCursor(l *lease) {
+	text := fmt.Sprintf("%-47s\n%-47s\n", l.v4, l.v6)
+	n.cursor.WriteAt([]byte(text), 0)
+}
+
+func (n *Network) readCursor() {
+	b := make([]byte, cursorSize)
+	got, _ := n.cursor.ReadAt(b, 0)
+	for _, field := range strings.Fields(string(b[:got])) {
+		a, err := netip.ParseAddr(field)
+		for _, p := range n.pools() {
+			if err == nil && p.subnet.Contains(a) {
+				p.last = a
+			}
+		}
+	}
+}
+
+func (n *Network) loadLeases() error {
+	leases, damaged, err := n.leases.load()
+	if err != nil {
+		return err
+	}
+	for _, d := range damaged {
+		n.cfg.Log.Error("a lease of the pod network is damaged: its host ports are lost, its addresses are held until its pod goes", "lease", d)
+	}
+	for _, l := range leases {
+		if other := n.mu.pods[l.pod]; other != nil {
+			n.cfg.Log.Error("a pod has two leases; what the second says of ports is not in force, and its addresses are held until another start", "pod", l.pod, "first", other.fileName(), "second", l.fileName())
+		}
+		for _, a := range l.addresses() {
+			if p := n.poolOf(a); p == nil || !p.claim(a, l.pod) {
+				n.cfg.Log.Warn("a pod has an address that is not of the pod network as it is configured now, or that another has too", "pod", l.pod, "address", a)
+			}
+		}
+		if n.mu.pods[l.pod] != nil {
+			continue
+		}
+		if err := n.mu.ports.claim(l.pod, l.ports); err != nil {
+			n.cfg.Log.Error("a pod loses its host ports", "pod", l.pod, "error", err)
+			l.ports = nil
+		}
+		l.portsOpen = true
+		n.mu.pods[l.pod] = l
+	}
+	return nil
+}
+
+// Close lets go of the directory. Bridge, rules, leases and the node's switches stay, as the pods go on. No other
+// method may be under way or be called afterwards.
+func (n *Network) Close() error {
+	n.work.Wait()
+	n.table.Lock()
+	errs := []error{n.table.rules.close()}
+	n.table.Unlock()
+	if n.tracked != nil {
+		n.tracked.close()
+		n.tracked = nil
+	}
+	for _, f := range []*os.File{n.cursor, n.lock} {
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// pools lists those that the network has, IPv4 first.
+func (n *Network) pools() []*pool {
+	var list []*pool
+	for _, p := range []*pool{n.v4, n.v6} {
+		if p != nil {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// poolOf gives the pool of the address's family and subnet; nil if there is none.
+func (n *Network) poolOf(a netip.Addr) *pool {
+	for _, p := range n.pools() {
+		if p.subnet.Contains(a) {
+			return p
+		}
+	}
+	return nil
+}
+
+func (n *Network) gateways() []netip.Addr {
+	var list []netip.Addr
+	for _, p := range n.pools() {
+		list = append(list, p.gateway)
+	}
+	return list
+}
+
+// list gives all leases.
+func (n *Network) list() []*lease {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	list := make([]*lease, 0, len(n.mu.pods))
+	for _, l := range n.mu.pods {
+		list = append(list, l)
+	}
+	return list
+}

@@ -1,0 +1,164 @@
+package bridge
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+var (
+	subnet4 = netip.MustParsePrefix("10.88.0.0/16")
+	subnet6 = netip.MustParsePrefix("fd00:88::/64")
+)
+
+func testConfig(t testing.TB, subnets ...netip.Prefix) Config {
+	return Config{Dir: filepath.Join(t.TempDir(), "net"), Bridge: "podbr0", Subnets: subnets, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+}
+
+// openNetwork opens a network that is deleted at the end of the test.
+func openNetwork(t testing.TB, cfg Config) *Network {
+	t.Helper()
+	n, err := Open(cfg)
+	must(t, err)
+	t.Cleanup(func() {
+		if _, err := n.Recover(context.Background(), nil); err != nil {
+			t.Error(err)
+		}
+		if err := n.Delete(); err != nil {
+			t.Error(err)
+		}
+	})
+	return n
+}
+
+type testPod struct {
+	id string
+	ns *os.File
+	Result
+}
+
+func newID() string {
+	b := make([]byte, 32)
+	rand.Read(b)
+	return hex.EncodeToString(b)
+}
+
+func addPod(t testing.TB, n *Network, ports ...PortMapping) *testPod {
+	t.Helper()
+	p := &testPod{id: newID(), ns: newNetNS(t)}
+	var err error
+	p.Result, err = n.Add(context.Background(), p.id, p.ns, ports)
+	must(t, err)
+	return p
+}
+
+func (p *testPod) at(i int, port uint16) string {
+	return netip.AddrPortFrom(p.IPs[i], port).String()
+}
+
+// serve answers each line or datagram on the port, in the namespace, with name and the client's address.
+func serve(t testing.TB, ns *os.File, network, address, name string) {
+	t.Helper()
+	inside(t, ns, func() error {
+		if network == "tcp" {
+			l, err := net.Listen(network, address)
+			if err != nil {
+				return err
+			}
+			t.Cleanup(func() { l.Close() })
+			go func() {
+				for {
+					c, err := l.Accept()
+					if err != nil {
+						return
+					}
+					fmt.Fprintf(c, "%s %s", name, c.RemoteAddr().(*net.TCPAddr).IP)
+					c.Close()
+				}
+			}()
+			return nil
+		}
+		c, err := net.ListenPacket(network, address)
+		if err != nil {
+			return err
+		}
+		t.Cleanup(func() { c.Close() })
+		go func() {
+			b := make([]byte, 100)
+			for {
+				_, from, err := c.ReadFrom(b)
+				if err != nil {
+					return
+				}
+				c.WriteTo(fmt.Appendf(nil, "%s %s", name, from.(*net.UDPAddr).IP), from)
+			}
+		}()
+		return nil
+	})
+}
+
+// patience bounds a client's wait for an answer that is due. It covers what is sent anew after a second, since the kernel's own workers may bring the
+// test's wires up late on a busy machine.
+const patience = 3 * time.Second
+
+// ask asks a server and gives its answer.
+func ask(ns *os.File, network, address string) (string, error) {
+	return askFrom(ns, network, "", address, patience)
+}
+
+func askFrom(ns *os.File, network, from, address string, wait time.Duration) (answer string, err error) {
+	err = tryInside(ns, func() error {
+		d := net.Dialer{Timeout: wait}
+		if from != "" {
+			if network == "tcp" {
+				d.LocalAddr = net.TCPAddrFromAddrPort(netip.MustParseAddrPort(from))
+			} else {
+				d.LocalAddr = net.UDPAddrFromAddrPort(netip.MustParseAddrPort(from))
+			}
+		}
+		c, err := d.Dial(network, address)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(wait))
+		if network == "udp" {
+			if _, err := c.Write([]byte("x")); err != nil {
+				return err
+			}
+		}
+		b := make([]byte, 100)
+		n, err := c.Read(b)
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+		answer = string(b[:n])
+		return err
+	})
+	return answer, err
+}
+
+func expect(t testing.TB, what string, ns *os.File, network, address, want string) {
+	t.Helper()
+	if got, err := ask(ns, network, address); err != nil || got != want {
+		t.Errorf("%s: %s %s: answer %q, %v; want %q", what, network, address, got, err, want)
+	}
+}
+
+// errnoOf gives the number of the kernel's error in err; 0 if there is none.
+func errnoOf(err error) syscall.Errno {
+	var errno syscall.Errno
+	errors.As(err, &errno)
+	return errno
+}
