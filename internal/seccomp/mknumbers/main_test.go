@@ -3,11 +3,15 @@ package main
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"testing"
 )
 
 // The table in the tree must be what this version of golang.org/x/sys says.
 func TestTableIsCurrent(t *testing.T) {
+	if _, err := exec.LookPath("go"); err != nil {
+		t.Skip("no Go toolchain here to ask for the sources of golang.org/x/sys")
+	}
 	dir, err := sysDir()
 	if err != nil {
 		t.Fatal(err)
