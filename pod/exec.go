@@ -157,8 +157,6 @@ func (e *execution) ownCgroup(group *cgroup.Group, files fds) error {
 		return err
 	}
 	e.group = own
-	files[launch.FDCgroup2].Close()
-	delete(files, launch.FDCgroup2)
 	dir, err := detachedCgroup(own.Dir())
 	return files.add(launch.FDCgroup2, dir, err)
 }

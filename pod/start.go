@@ -12,7 +12,6 @@ import (
 
 	"podlet/cgroup"
 	"podlet/internal/logfile"
-	"podlet/internal/mount"
 	"podlet/pause"
 	"podlet/pod/launch"
 	"podlet/pod/tape"
@@ -268,10 +267,16 @@ func (c *Container) makeCgroup(ctx context.Context, files fds) (launch.Cgroup, e
 	c.group = group
 	c.rec.Made = made
 	c.pod.mu.Unlock()
-	return joinFiles(group, files)
+	cg, err := joinFiles(group, files)
+	if err != nil || !cg.Unified {
+		return cg, err
+	}
+	dir, err := detachedCgroup(group.V2Dir())
+	return cg, files.add(launch.FDCgroup2, dir, err)
 }
 
-// joinFiles opens what a process needs to get into group. The directory's fd stays the group's: a copy goes into files.
+// joinFiles opens the files by which a process gets into group's v1 trees. Where the launch.Cgroup is Unified, a directory of the v2 tree to
+// clone into is wanted beside them: the group's own or one below it.
 func joinFiles(group *cgroup.Group, files fds) (launch.Cgroup, error) {
 	joins, err := group.JoinFiles()
 	if err != nil {
@@ -286,17 +291,19 @@ func joinFiles(group *cgroup.Group, files fds) (launch.Cgroup, error) {
 			cg.Joins = append(cg.Joins, j.Controllers)
 		}
 	}
-	if dir := group.V2Dir(); dir != nil {
-		cg.Unified = true
-		own, err := detachedCgroup(dir)
-		return cg, files.add(launch.FDCgroup2, own, err)
-	}
+	cg.Unified = group.V2Dir() != nil
 	return cg, nil
 }
 
 // detachedCgroup gives a cgroup directory as the top of a mount of its own. The process that is cloned by it holds it for a moment, and a container with CAP_SYS_PTRACE can
 // look even into a process that isn't dumpable: above this one there is nothing of the node's tree.
-func detachedCgroup(dir *os.File) (*os.File, error) { return mount.CgroupBind(dir, false) }
+func detachedCgroup(dir *os.File) (*os.File, error) {
+	fd, err := unix.OpenTree(int(dir.Fd()), "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
+	if err != nil {
+		return nil, fmt.Errorf("clone the mount of cgroup %s: %w", dir.Name(), err)
+	}
+	return os.NewFile(uintptr(fd), dir.Name()), nil
+}
 
 func duplicate(f *os.File) (*os.File, error) {
 	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)

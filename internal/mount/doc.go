@@ -14,5 +14,5 @@
 // which [Mounter.Close] ends. Bind mounts and namespaces of mounts are seen from the calling thread's mount
 // namespace: callers must not sit on a thread that left the host's.
 //
-// Lock order: Mounter.probes, then one of the others (masks, userns, shop), which are never held together. A job of the workshop takes none.
+// Lock order: Mounter.stdin, then Mounter.probes, then one of the others (masks, userns, shop), which are never held together. A job of the workshop takes none.
 package mount

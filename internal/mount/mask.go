@@ -40,13 +40,37 @@ func (m *Mounter) MaskFile() (*os.File, error) { return m.mask("mask file", "nul
 // OpenNull opens podlet's own null device for reading: the standard input of a process that has none. The node's /dev/null would not do: whoever holds it open and
 // has its owner's id can change its mode and owner, for the whole node. This one is read-only.
 func (m *Mounter) OpenNull() (*os.File, error) {
-	mnt, err := m.MaskFile()
-	if err != nil {
-		return nil, err
+	m.stdin.Lock()
+	defer m.stdin.Unlock()
+	if m.stdin.closed {
+		return nil, fmt.Errorf("open the null device: %w", errClosed)
 	}
-	defer mnt.Close()
+	if m.stdin.null == nil {
+		mnt, err := m.MaskFile()
+		if err != nil {
+			return nil, err
+		}
+		m.stdin.null = mnt
+	}
 	// An fd of its own each time: flags as O_NONBLOCK belong to the open file, and containers share none.
-	return os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", mnt.Fd()), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	return os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", m.stdin.null.Fd()), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+}
+
+// stdin keeps the mount through which the null device is opened.
+type stdin struct {
+	sync.Mutex
+	null   *os.File
+	closed bool
+}
+
+func (s *stdin) close() {
+	s.Lock()
+	defer s.Unlock()
+	s.closed = true
+	if s.null != nil {
+		s.null.Close()
+		s.null = nil
+	}
 }
 
 func (m *Mounter) mask(name, template string) (*os.File, error) {

@@ -26,6 +26,7 @@ type Mounter struct {
 	way    Way
 	probes probes
 	masks  masks
+	stdin  stdin
 	userns userNamespaces
 
 	// The workshop opens when first needed: a kernel that needs none never pays for one.
@@ -52,6 +53,7 @@ func New(dir string, way Way) (*Mounter, error) {
 
 // Close ends the workshop and lets go of the templates. Mounts made before are not touched; UserNS values are closed by their users.
 func (m *Mounter) Close() error {
+	m.stdin.close()
 	m.masks.close()
 	m.shop.Lock()
 	defer m.shop.Unlock()
