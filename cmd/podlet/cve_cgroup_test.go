@@ -48,7 +48,7 @@ func allReadOnly(t *testing.T, who, out string) {
 }
 
 // TestCVE_A13 mounts the container's own cgroups once more, as it is and from a user namespace of its own, and looks whether that gives it the node's
-// release agent (CVE-2022-0492). Without a seccomp profile, which podlet can't give yet, nobody forbids the mount itself, and the node's root as which the container
+// release agent (CVE-2022-0492). Without a seccomp profile, as here, nobody forbids the mount itself, and the node's root as which the container
 // runs may then raise the container's own limit on v1: docs/security.md says so. The pod's limit stays.
 func TestCVE_A13(t *testing.T) {
 	n := hostileNode(t)

@@ -26,7 +26,7 @@
 //     wrong value, texts have bounds, and names in a layer are resolved by the kernel below the layer's directory (openat2(2)).
 //   - Removing writes nothing: it works on a full disk.
 //
-// Not done here: pulling. [Store.EnsureLayer] takes a layer's bytes from any reader, so that a pull can stream into it.
+// Not done here: speaking to registries. [Store.Pull] takes its bytes from a Remote, and [Store.EnsureLayer] takes a layer's bytes from any reader, so that a pull can stream into it.
 //
 // Lock order: Store.commit, then Store.mu. commit makes changes of the records one after the other and is held while small files are
 // written (and while a new layer's directories are settled); mu guards the maps only and is never held across a system call, so that List and Get answer whatever the disk does.

@@ -38,5 +38,5 @@
 //  10. Read-only paths and masks, by fds of the very proc and sysfs mounted above; pivot_root.
 //  11. stdio, keyring, limits, working directory, close-on-exec for all else.
 //  12. Bounding set, groups, ids, capabilities, no_new_privs: each takes away what the one before needed.
-//  13. The gate: podlet's word that its record stands. Then execve.
+//  13. The gate: podlet's word that its record stands. Then the seccomp filter, which so need not allow any step of a launch, and execve.
 package launch

@@ -43,7 +43,7 @@ func FDVolume(i int, target string) string { return fmt.Sprintf("volume %d %s", 
 // FDTree is the name of the mount of the container's own cgroup in a tree.
 func FDTree(tree string) string { return "cgroup " + tree }
 
-// FDJoin is the name of the cgroup.procs file of a v1 tree.
+// FDJoin is the name of the tasks file of a v1 tree.
 func FDJoin(controllers string) string { return "join " + controllers }
 
 // pathConsole is where a container's terminal shows.
