@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -56,7 +55,6 @@ func TestIdenticalCallsAtOnce(t *testing.T) {
 	for round := range 5 {
 		config := n.sandbox("twins", func(c *cri.PodSandboxConfig) {
 			c.Metadata.Attempt = uint32(round)
-			c.LogDirectory += fmt.Sprintf("/twins-%d", round)
 		})
 		pods := atOnce(callers, func() (string, error) {
 			r, err := n.RunPodSandbox(n.ctx(), &cri.RunPodSandboxRequest{Config: config})

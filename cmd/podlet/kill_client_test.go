@@ -113,7 +113,6 @@ func (c *client) startIn(p *clientPod, code int, lives time.Duration) (*clientCo
 		command = "sleep 100000; exit 1"
 	}
 	config := container(k.name, "sh", "-c", command)
-	config.LogPath = p.name + "-" + config.LogPath
 	config.Linux = &cri.LinuxContainerConfig{SecurityContext: &cri.LinuxContainerSecurityContext{
 		NamespaceOptions: p.sandbox.Linux.SecurityContext.NamespaceOptions,
 	}}

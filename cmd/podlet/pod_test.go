@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,12 +20,15 @@ const (
 	scratch = "podlet.test/scratch:latest"
 )
 
+// logDirs counts the configs that have got a log directory of their own, as kubelets give it: no test reads what another pod has written.
+var logDirs atomic.Int64
+
 // sandbox is a plain pod's config.
 func (n *node) sandbox(name string, change ...func(*cri.PodSandboxConfig)) *cri.PodSandboxConfig {
 	c := &cri.PodSandboxConfig{
 		Metadata:     &cri.PodSandboxMetadata{Name: name, Namespace: "test", Uid: "uid-" + name},
 		Hostname:     name,
-		LogDirectory: filepath.Join(n.dir, "logs"),
+		LogDirectory: filepath.Join(n.dir, "logs", fmt.Sprintf("%s-%d", name, logDirs.Add(1))),
 		Linux: &cri.LinuxPodSandboxConfig{
 			CgroupParent:    "/" + n.cgroup,
 			SecurityContext: &cri.LinuxSandboxSecurityContext{NamespaceOptions: &cri.NamespaceOption{Pid: cri.NamespaceMode_CONTAINER}},
@@ -74,7 +78,7 @@ func (n *node) newPod(change ...func(*cri.PodSandboxConfig)) *testPod {
 	n.pods.Lock()
 	name := fmt.Sprintf("pod-%d", len(n.pods.ids))
 	n.pods.Unlock()
-	c := n.sandbox(name, append([]func(*cri.PodSandboxConfig){func(c *cri.PodSandboxConfig) { c.LogDirectory += "/" + name }}, change...)...)
+	c := n.sandbox(name, change...)
 	return &testPod{n, n.run(c), c}
 }
 

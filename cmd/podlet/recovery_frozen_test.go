@@ -114,7 +114,6 @@ func TestFrozenLogDisk(t *testing.T) {
 		s := subject{pod: n.run(sandbox)}
 		in := func(name, script string) string {
 			c := n.like(sandbox, container(name, "sh", "-c", script))
-			c.LogPath = k.name + "-" + c.LogPath
 			return n.startIn(s.pod, sandbox, c)
 		}
 		s.talker, s.other, s.quitter = in("talker", talk), in("other", talk), in("quitter", "while [ ! -e /quit ]; do usleep 1000; done; echo bye; exit 5")
