@@ -3,6 +3,7 @@ package pod
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -173,13 +175,32 @@ func statusOfPause(status string) bool {
 	return true
 }
 
-// huntSocket kills the processes that hold the listening socket of the pod id, whatever name it has now: a pause that the nursery cloned without
-// podlet's hearing of it, while it has not come to its title yet.
-func huntSocket(id string) error {
-	inodes, err := socketInodes(id)
-	if err != nil || len(inodes) == 0 {
-		return err
+// huntTick is how long huntSocket waits between two looks.
+const huntTick = time.Millisecond
+
+// huntSocket kills the processes that hold the listening socket of the pod id, whatever name it has now, until there is no such socket: a pause that
+// the nursery cloned without podlet's hearing of it, while it has not come to its title yet. As long as the socket is there without a holder it is
+// on its way to an earlier podlet's nursery, which may yet clone a pause before it finds that podlet gone.
+func huntSocket(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, killTime)
+	defer cancel()
+	for {
+		inodes, err := socketInodes(id)
+		if err != nil || len(inodes) == 0 {
+			return err
+		}
+		if err := killHolders(inodes); err != nil {
+			return err
+		}
+		select {
+		case <-time.After(huntTick):
+		case <-ctx.Done():
+			return fmt.Errorf("wait until nobody holds the socket of a pause any more: %w", ctx.Err())
+		}
 	}
+}
+
+func killHolders(inodes []string) error {
 	pids, err := processes()
 	if err != nil {
 		return err

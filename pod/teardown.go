@@ -30,7 +30,7 @@ func (p *Pod) tearDown(ctx context.Context) error {
 	if pidfd != nil {
 		err = p.endPause(ctx, pidfd, conn)
 	} else if half {
-		err = huntSocket(p.id)
+		err = huntSocket(ctx, p.id)
 	}
 	if err != nil {
 		return fmt.Errorf("end pause of pod %s: %w", p.name(), err)

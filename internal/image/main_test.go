@@ -15,6 +15,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -43,7 +44,7 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	// A fuzzing "go test" keeps a goroutine for signals.
 	fuzzing := flag.Lookup("test.fuzz").Value.String() != ""
-	if left := leaks().since(before); code == 0 && left != "" && !fuzzing {
+	if left := leftBehind(before); code == 0 && left != "" && !fuzzing {
 		buf := make([]byte, 1<<20)
 		fmt.Printf("left behind:\n%s%s\n", left, buf[:runtime.Stack(buf, true)])
 		code = 1
@@ -102,6 +103,17 @@ func leaks() state {
 	mounts, _ := os.ReadFile("/proc/self/mountinfo")
 	s.mounts = strings.Split(string(mounts), "\n")
 	return s
+}
+
+// leftBehind is what came on top of before and stays: a goroutine that is about to end gets a moment.
+func leftBehind(before state) (left string) {
+	for range 100 {
+		if left = leaks().since(before); left == "" {
+			return ""
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return left
 }
 
 // since gives what came on top of before. (Mounts may go: the kernel takes one away when somebody removes its mount point in another namespace.)
