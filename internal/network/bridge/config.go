@@ -28,6 +28,16 @@ type Config struct {
 
 const defaultMTU = 1500
 
+// DefaultSubnets are what pods get on a node without other wishes: of IPv6 only where the node has not done without it. The latter is a private
+// one (RFC 4193), of which nothing leaves the node but masqueraded.
+func DefaultSubnets() []netip.Prefix {
+	subnets := []netip.Prefix{netip.MustParsePrefix("10.88.0.0/16")}
+	if off, err := read(conf6 + "/all/disable_ipv6"); err == nil && off == "0" {
+		subnets = append(subnets, netip.MustParsePrefix("fd00:10:88::/64"))
+	}
+	return subnets
+}
+
 var bridgeName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,14}$`)
 
 // check gives the subnets of each family; one that isn't wanted is the zero Prefix.

@@ -42,18 +42,25 @@ func (n *Network) Delete() error {
 
 // onlyNetwork says whether no podlet's table is left on the node.
 func onlyNetwork() (bool, error) {
+	tables, err := Tables()
+	return err == nil && len(tables) == 0, err
+}
+
+// Tables gives the names of all podlets' nftables tables in the caller's network namespace.
+func Tables() ([]string, error) {
 	c, err := nftables.New()
 	if err != nil {
-		return false, fmt.Errorf("list the nftables tables: %w", err)
+		return nil, fmt.Errorf("list the nftables tables: %w", err)
 	}
 	tables, err := c.ListTables()
 	if err != nil {
-		return false, fmt.Errorf("list the nftables tables: %w", err)
+		return nil, fmt.Errorf("list the nftables tables: %w", err)
 	}
+	var names []string
 	for _, t := range tables {
 		if strings.HasPrefix(t.Name, tablePrefix) {
-			return false, nil
+			names = append(names, t.Name)
 		}
 	}
-	return true, nil
+	return names, nil
 }

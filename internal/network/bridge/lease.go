@@ -195,7 +195,7 @@ func parsePort(line string) (m PortMapping, err error) {
 	if len(f) != 4 {
 		return m, errors.New("not four fields")
 	}
-	protocol, ok := parseProtocol(f[0])
+	protocol, ok := ParseProtocol(f[0])
 	if !ok {
 		return m, errors.New("no such protocol")
 	}

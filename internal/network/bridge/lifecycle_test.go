@@ -145,7 +145,7 @@ func TestFailedAdd(t *testing.T) {
 		{"ICMP", t.Context(), newID(), good, []PortMapping{{1, netip.Addr{}, 1, 1}}, "none of tcp"},
 		{"::1", t.Context(), newID(), good, []PortMapping{{TCP, netip.IPv6Loopback(), 1, 1}}, "127.0.0.1"},
 		{"IPv4 in IPv6", t.Context(), newID(), good, []PortMapping{{TCP, netip.MustParseAddr("::ffff:1.2.3.4"), 1, 1}}, "IPv6 form"},
-		{"port twice in a pod", t.Context(), newID(), good, []PortMapping{udp, {UDP, netip.IPv4Unspecified(), 53, 54}}, "host port is taken"},
+		{"port twice in a pod", t.Context(), newID(), good, []PortMapping{udp, {UDP, netip.IPv4Unspecified(), 53, 54}}, "same to some client"},
 	} {
 		_, err := n.Add(c.ctx, c.id, c.ns, c.ports)
 		if err == nil || !strings.Contains(err.Error(), c.want) {

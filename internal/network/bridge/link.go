@@ -4,15 +4,21 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
+	"os"
+	"slices"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
-// ownerMark stands in the bridge's alias, so that no other podlet, and no other program's bridge, is taken for this one.
-func (n *Network) ownerMark() string { return "podlet " + n.cfg.Dir }
+// ownerMark stands in the bridge's alias before the directory, so that no other podlet's, and no other program's bridge, is taken for this one's.
+const ownerMark = "podlet "
+
+func (n *Network) ownerMark() string { return ownerMark + n.cfg.Dir }
 
 // ensureBridge makes the bridge, or puts right the one that is there, and gives its index.
 func (n *Network) ensureBridge() (int, error) {
@@ -22,25 +28,21 @@ func (n *Network) ensureBridge() (int, error) {
 	if err != nil && !absent {
 		return 0, fmt.Errorf("look for the bridge %s: %w", name, err)
 	}
-	own := 0
-	if !absent {
-		own = link.Attrs().Index
-	}
-	if err := n.noOverlap(own); err != nil {
-		return 0, err
-	}
 	if absent {
+		if err := n.noOverlap(n.pools(), 0); err != nil {
+			return 0, err
+		}
 		if link, err = n.makeBridge(); err != nil {
 			return 0, fmt.Errorf("make the bridge %s: %w", name, err)
 		}
 	}
-	if emptyBridge(link) {
+	if emptyBridge(link) || n.abandoned(link) {
 		if link, err = n.mark(link); err != nil {
 			return 0, fmt.Errorf("mark the bridge %s: %w", name, err)
 		}
 	}
 	if link.Type() != "bridge" || link.Attrs().Alias != n.ownerMark() {
-		return 0, fmt.Errorf("there is a link %s that is not of this podlet (%s, alias %q, not %q): choose another name, or delete it with `ip link delete %s` if no pods are on it",
+		return 0, fmt.Errorf("there is a link %s that is not of this podlet (%s, alias %q, not %q): choose another name for this podlet's bridge, or delete that link with `ip link delete %s` if no pods are on it",
 			name, link.Type(), link.Attrs().Alias, n.ownerMark(), name)
 	}
 	// Before it is up.
@@ -64,6 +66,19 @@ func (n *Network) ensureBridge() (int, error) {
 		return 0, fmt.Errorf("switch on %s: %w", name, err)
 	}
 	return link.Attrs().Index, nil
+}
+
+// abandoned says whether the link is a bridge without ports that a podlet made whose directory is gone: nobody will come back for it.
+func (n *Network) abandoned(link netlink.Link) bool {
+	dir, podlets := strings.CutPrefix(link.Attrs().Alias, ownerMark)
+	if !podlets || link.Type() != "bridge" {
+		return false
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	all, err := netlink.LinkList()
+	return err == nil && !slices.ContainsFunc(all, func(l netlink.Link) bool { return l.Attrs().MasterIndex == link.Attrs().Index })
 }
 
 func (n *Network) bridgeV6() []setting {
@@ -116,28 +131,12 @@ func (n *Network) bridgeAddresses(link netlink.Link) error {
 		return err
 	}
 	defer sock.close()
+	if err := n.noOverlap(slices.DeleteFunc(n.pools(), func(p *pool) bool { return !want[netip.PrefixFrom(p.gateway, p.subnet.Bits())] }), link.Attrs().Index); err != nil {
+		return err
+	}
 	for p := range want {
 		if err := sock.do(addAddress(link.Attrs().Index, p)); err != nil {
 			return fmt.Errorf("bridge %s: %w", n.cfg.Bridge, err)
-		}
-	}
-	return nil
-}
-
-// noOverlap refuses subnets that another link of the node is in, such as another podlet's.
-func (n *Network) noOverlap(own int) error {
-	all, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
-	if err != nil {
-		return fmt.Errorf("list the node's addresses: %w", err)
-	}
-	for _, a := range all {
-		if a.LinkIndex == own {
-			continue
-		}
-		for _, p := range n.pools() {
-			if other := toPrefix(a.IPNet); other.Overlaps(p.subnet) && other.Bits() > 0 {
-				return fmt.Errorf("the pods' subnet %s overlaps with %s of another link (index %d) of the node: choose another", p.subnet, other, a.LinkIndex)
-			}
 		}
 	}
 	return nil

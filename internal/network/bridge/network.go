@@ -86,6 +86,9 @@ func Open(cfg Config) (_ *Network, err error) {
 	if n.mu.index, err = n.ensureBridge(); err != nil {
 		return nil, err
 	}
+	if err := n.warnOfOverlap(n.mu.index); err != nil {
+		return nil, err
+	}
 	if err := n.ensureForwarding(); err != nil {
 		return nil, err
 	}

@@ -11,6 +11,9 @@ import (
 // ErrPortTaken says that another pod has the host port.
 var ErrPortTaken = errors.New("host port is taken")
 
+// ErrInvalid says that a host port can be had on no node with such a network: the requester's fault.
+var ErrInvalid = errors.New("invalid host port")
+
 // Protocol is the number of a transport protocol in an IP header.
 type Protocol uint8
 
@@ -34,7 +37,8 @@ func (p Protocol) String() string {
 	return fmt.Sprintf("protocol-%d", uint8(p))
 }
 
-func parseProtocol(s string) (Protocol, bool) {
+// ParseProtocol is the inverse of String.
+func ParseProtocol(s string) (Protocol, bool) {
 	for _, p := range []Protocol{TCP, UDP, SCTP} {
 		if p.String() == s {
 			return p, true
@@ -86,23 +90,23 @@ func (m PortMapping) overlaps(o PortMapping) bool {
 func (n *Network) checkPorts(ports []PortMapping) error {
 	for i, m := range ports {
 		if m.Protocol != TCP && m.Protocol != UDP && m.Protocol != SCTP {
-			return fmt.Errorf("host port %d: %s is none of tcp, udp and sctp", m.HostPort, m.Protocol)
+			return fmt.Errorf("%w %d: %s is none of tcp, udp and sctp", ErrInvalid, m.HostPort, m.Protocol)
 		}
 		if m.HostPort == 0 || m.PodPort == 0 {
-			return fmt.Errorf("host port %d to port %d: ports are from 1 to 65535", m.HostPort, m.PodPort)
+			return fmt.Errorf("%w %d to port %d: ports are from 1 to 65535", ErrInvalid, m.HostPort, m.PodPort)
 		}
 		if m.HostIP.Is4In6() || m.HostIP.Zone() != "" {
-			return fmt.Errorf("host port %d: host address %s: neither an IPv4 address in IPv6 form nor one with a zone is one to listen on", m.HostPort, m.HostIP)
+			return fmt.Errorf("%w %d: host address %s: neither an IPv4 address in IPv6 form nor one with a zone is one to listen on", ErrInvalid, m.HostPort, m.HostIP)
 		}
 		if m.HostIP == netip.IPv6Loopback() {
-			return fmt.Errorf("host port %d: host address ::1: IPv6 can't forward what comes from the loopback address; use 127.0.0.1", m.HostPort)
+			return fmt.Errorf("%w %d: host address ::1: IPv6 can't forward what comes from the loopback address; use 127.0.0.1", ErrInvalid, m.HostPort)
 		}
 		if m.HostIP.Is4() && n.v4 == nil || m.HostIP.Is6() && n.v6 == nil {
-			return fmt.Errorf("host port %d: host address %s: pods have no address of its family, as the network has no such subnet", m.HostPort, m.HostIP)
+			return fmt.Errorf("%w %d: host address %s: pods have no address of its family, as the network has no such subnet", ErrInvalid, m.HostPort, m.HostIP)
 		}
 		for _, o := range ports[:i] {
 			if m.overlaps(o) {
-				return fmt.Errorf("host ports %q and %q of the pod are the same to some client: %w", o, m, ErrPortTaken)
+				return fmt.Errorf("%w: %q and %q of the pod are the same to some client", ErrInvalid, o, m)
 			}
 		}
 	}

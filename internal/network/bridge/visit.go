@@ -4,9 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"podlet/internal/network"
 )
 
 // visitor is what podlet keeps of a pod's network namespace while it sets that up. Both stay in the namespace where they were made.
@@ -23,56 +24,29 @@ func (v *visitor) close() {
 	}
 }
 
-// visit takes a thread into the namespace for four system calls. A thread that can't come home dies.
+// visit opens both there.
 func visit(netns *os.File) (*visitor, error) {
-	type result struct {
-		v   *visitor
-		err error
-	}
-	done := make(chan result)
-	go func() {
-		runtime.LockOSThread()
-		v, home, err := enter(int(netns.Fd()))
-		// Else the goroutine ends locked to its thread, and Go ends the thread.
-		if home {
-			runtime.UnlockOSThread()
+	var sock, conf int
+	err := network.Inside(netns, func() (err error) {
+		if sock, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE); err != nil {
+			return fmt.Errorf("open a netlink socket in %s: %w", netns.Name(), err)
 		}
-		done <- result{v, err}
-	}()
-	r := <-done
-	if r.err != nil {
-		return nil, fmt.Errorf("enter the network namespace %s: %w", netns.Name(), r.err)
-	}
-	return r.v, nil
-}
-
-// enter takes the calling thread into the namespace and back; home: it is back.
-func enter(netns int) (v *visitor, home bool, err error) {
-	back, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		conf, err = unix.Open(conf6, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if errors.Is(err, unix.ENOENT) {
+			conf, err = -1, nil
+		}
+		if err != nil {
+			unix.Close(sock)
+			return fmt.Errorf("open %s in %s: %w", conf6, netns.Name(), err)
+		}
+		return nil
+	})
 	if err != nil {
-		return nil, true, fmt.Errorf("open the thread's own namespace: %w", err)
+		return nil, err
 	}
-	defer unix.Close(back)
-	if err := unix.Setns(netns, unix.CLONE_NEWNET); err != nil {
-		return nil, true, fmt.Errorf("setns: %w", err)
-	}
-	sock, sockErr := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
-	conf, confErr := unix.Open(conf6, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	home = unix.Setns(back, unix.CLONE_NEWNET) == nil
-	if errors.Is(confErr, unix.ENOENT) {
-		conf, confErr = -1, nil
-	}
-	if err := errors.Join(sockErr, confErr); err != nil {
-		for _, fd := range []int{sock, conf} {
-			if fd >= 0 {
-				unix.Close(fd)
-			}
-		}
-		return nil, home, fmt.Errorf("open its netlink socket and %s: %w", conf6, err)
-	}
-	v = &visitor{route: &routeSocket{fd: sock}}
+	v := &visitor{route: &routeSocket{fd: sock}}
 	if conf >= 0 {
 		v.conf = os.NewFile(uintptr(conf), conf6)
 	}
-	return v, home, nil
+	return v, nil
 }
