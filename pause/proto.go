@@ -2,8 +2,8 @@ package pause
 
 // The numbers and structs of src/proto.h, with the C names' words. proto_test.go compares each with the C compiler's.
 const (
-	// ProtocolVersion is the newest protocol this package speaks.
-	ProtocolVersion = 1
+	// ProtocolVersion is the newest protocol this package speaks: 2 brought LOG_READY and LOG_TURN.
+	ProtocolVersion = 2
 	// TapeVersion is the newest tape format that the embedded pause plays; that of another pause is Conn.TapeVersion.
 	TapeVersion = 1
 	// MaxProcesses is how many processes one pause looks after, exit records included. The nursery's limit is MaxPods.
@@ -40,6 +40,8 @@ const (
 	typeDone       = 13
 	typeFailed     = 14
 	typeExited     = 15
+	typeLogReady   = 16
+	typeLogTurn    = 17
 )
 
 // Kind says what becomes of a cloned child.

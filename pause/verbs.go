@@ -33,6 +33,17 @@ func (c *Conn) Log(ctx context.Context, id ID, file *os.File) error {
 	return c.about(ctx, "LOG", typeLog, id, []*os.File{file})
 }
 
+// LogReady is Log but for the turn itself, which waits for LogTurn: meanwhile nothing is read, and the old file gets nothing more. Where LogTurn doesn't come in
+// 0.3 s the log stays with the old file. A pause of version 1 doesn't know it: EINVAL.
+func (c *Conn) LogReady(ctx context.Context, id ID, file *os.File) error {
+	return c.about(ctx, "LOG_READY", typeLogReady, id, []*os.File{file})
+}
+
+// LogTurn makes pause write the output of id from here on to the file of LogReady. Without one, or when it came too late, it is ENOENT: Log is what is left to do.
+func (c *Conn) LogTurn(ctx context.Context, id ID) error {
+	return c.about(ctx, "LOG_TURN", typeLogTurn, id, nil)
+}
+
 // CloseStdin closes the input of id. With a TTY nothing happens.
 func (c *Conn) CloseStdin(ctx context.Context, id ID) error {
 	return c.about(ctx, "CLOSE_STDIN", typeCloseStdin, id, nil)

@@ -15,6 +15,9 @@
 /* Taps a process has at a time: `kubectl attach` of so many people. */
 #define MAX_TAPS		4u
 
+/* How long the output of a process isn't read behind LOG_READY; podlet takes some 10 ms to LOG_TURN. */
+#define READY_NS		300000000ul
+
 /* How long an exit is kept back for the last output to reach the log: a stalled disk must not delay it. */
 #define DRAIN_NS		50000000ul
 

@@ -5,7 +5,7 @@
  *
  *	first output		FILE record: the file, which until then is the supervisor's, is the writer's
  *	output			DATA records
- *	LOG			FILE record: a new file; what is held of an unfinished line goes there as a whole
+ *	LOG, LOG_TURN		FILE record: a new file; what is held of an unfinished line goes there as a whole
  *	LOG without one, ACK	END record
  *
  * Who waits for the writer (an exit, a LOG, a stream without room, an entry to be freed) is found by log_tick, which
@@ -84,47 +84,6 @@ void log_end(struct server *s, struct process *p)
 	log_kick(s);
 }
 
-int log_switch(struct server *s, struct process *p, u64 seq)
-{
-	u32 in_hand = s->conn.nfds - s->conn.staged;
-	struct ring *r;
-	int file;
-
-	if (in_hand > 1)
-		return -EINVAL;
-	/* The reserve for control records has room for one of these a process. */
-	if (p->log_switched != 0 && ring_tail(s->log.ring) < p->log_switched)
-		return -EBUSY;
-	/* What was written before LOG belongs to the file before. */
-	output_catch_up(s, p);
-	r = s->log.ring;
-	file = in_hand ? conn_take(&s->conn, s->conn.staged) : NO_FD;
-	if (!p->logged) {
-		close_fd(&p->log);
-		p->log = file;
-		return 0;
-	}
-	if (file >= 0) {
-		ring_push_control(r, RECORD_FILE, process_slot(&s->table, p), 0, (u64)file);
-		p->log_data = r->head;
-		log_kick(s);
-	} else {
-		for (u32 i = 0; i < 2; i++)
-			if (!output_flush(s, p, i)) {
-				p->dropped_bytes += p->held[i];
-				p->dropped_lines++;
-				p->held[i] = p->flush = 0;
-			}
-		log_end(s, p);
-	}
-	p->log_switched = r->head;
-	p->log_seq = seq;
-	p->log_asker = s->conn.generation;
-	p->log_due = sys_clock(CLOCK_MONOTONIC) + DRAIN_NS;
-	s->log.waiting = 1;
-	return 1;
-}
-
 static void settle_switch(struct server *s, struct process *p, u64 now)
 {
 	if (p->log_due == 0 || (now < p->log_due && ring_tail(s->log.ring) < p->log_switched))
@@ -132,6 +91,109 @@ static void settle_switch(struct server *s, struct process *p, u64 now)
 	p->log_due = 0;
 	if (p->log_asker == s->conn.generation)
 		answer_done(s, p->log_seq);
+}
+
+/* The old file is the log again, or still. What wasn't read meanwhile is read by log_tick. */
+static void forget_ready(struct server *s, struct process *p)
+{
+	close_fd(&p->next_log);
+	p->hold = 0;
+	s->log.waiting = 1;
+}
+
+/* Whether p's log may be turned to another file now: the reserve for control records has room for one that waits a process. */
+static int can_turn(struct server *s, struct process *p)
+{
+	/* It may be through with the one before since log_tick last looked. */
+	settle_switch(s, p, 0);
+	return p->log_switched == 0 || ring_tail(s->log.ring) >= p->log_switched;
+}
+
+/* The answer comes when the writer has got to `position`. */
+static void answer_behind(struct server *s, struct process *p, u64 position, u64 seq)
+{
+	p->log_switched = position;
+	p->log_seq = seq;
+	p->log_asker = s->conn.generation;
+	p->log_due = sys_clock(CLOCK_MONOTONIC) + DRAIN_NS;
+	s->log.waiting = 1;
+}
+
+/* What is read from here on goes to file. */
+static void turn_to(struct server *s, struct process *p, int file)
+{
+	if (!p->logged) {
+		close_fd(&p->log);
+		p->log = file;
+		return;
+	}
+	ring_push_control(s->log.ring, RECORD_FILE, process_slot(&s->table, p), 0, (u64)file);
+	p->log_data = p->log_switched = s->log.ring->head;
+	log_kick(s);
+}
+
+static void stop_logging(struct server *s, struct process *p)
+{
+	for (u32 i = 0; i < 2; i++)
+		if (!output_flush(s, p, i)) {
+			p->dropped_bytes += p->held[i];
+			p->dropped_lines++;
+			p->held[i] = p->flush = 0;
+		}
+	log_end(s, p);
+	p->log_switched = p->log_data;
+}
+
+int log_switch(struct server *s, struct process *p, u64 seq)
+{
+	u32 in_hand = s->conn.nfds - s->conn.staged;
+	int was_logged;
+
+	if (in_hand > 1)
+		return -EINVAL;
+	if (!can_turn(s, p))
+		return -EBUSY;
+	forget_ready(s, p);
+	/* What was written before LOG belongs to the file before. */
+	output_catch_up(s, p);
+	was_logged = p->logged;
+	if (in_hand || !was_logged)
+		turn_to(s, p, in_hand ? conn_take(&s->conn, s->conn.staged) : NO_FD);
+	else
+		stop_logging(s, p);
+	if (!was_logged)
+		return 0;
+	answer_behind(s, p, p->log_switched, seq);
+	return 1;
+}
+
+int log_ready(struct server *s, struct process *p, u64 seq)
+{
+	if (s->conn.nfds - s->conn.staged != 1)
+		return -EINVAL;
+	if (!can_turn(s, p))
+		return -EBUSY;
+	output_catch_up(s, p);
+	forget_ready(s, p);
+	p->next_log = conn_take(&s->conn, s->conn.staged);
+	p->hold = sys_clock(CLOCK_MONOTONIC) + READY_NS;
+	output_hold(s, p);
+	if (!p->logged)
+		return 0;
+	answer_behind(s, p, p->log_data, seq);
+	return 1;
+}
+
+int log_turn(struct server *s, struct process *p)
+{
+	int file = p->next_log;
+
+	if (file < 0)
+		return -ENOENT;
+	p->next_log = NO_FD;
+	forget_ready(s, p);
+	turn_to(s, p, file);
+	return 0;
 }
 
 void log_heard(struct server *s)
@@ -146,6 +208,7 @@ void log_died(struct server *s)
 {
 	s->log.pid = 0;
 	s->log.waiting = 1;
+	ring_release(s->log.ring);
 }
 
 void log_due_at(struct server *s, u64 when)
@@ -172,7 +235,9 @@ static u64 settle(struct server *s, struct process *p, u64 now)
 
 	if (p->state == SLOT_FREE)
 		return want;
-	if ((p->stalled | p->flush) && output_room(s))
+	if (p->hold != 0 && now >= p->hold)
+		forget_ready(s, p);
+	if ((p->stalled | p->flush) && p->hold == 0 && output_room(s))
 		output_resume(s, p);
 	exit_settle(s, p, now);
 	settle_switch(s, p, now);
@@ -193,6 +258,8 @@ static u64 settle(struct server *s, struct process *p, u64 now)
 		log_due_at(s, p->exit_due);
 	if (p->log_due != 0)
 		log_due_at(s, p->log_due);
+	if (p->hold != 0)
+		log_due_at(s, p->hold);
 	return want;
 }
 

@@ -16,6 +16,12 @@ void log_end(struct server *s, struct process *p);
 /* log_switch sends the output read from here on to the file in hand, or stops logging. Returns 0 (done), 1 (answered later) or -errno. */
 int log_switch(struct server *s, struct process *p, u64 seq);
 
+/*
+ * log_ready is log_switch up to the turn, for which log_turn is waited for; log_turn returns -ENOENT if nothing is waited for.
+ */
+int log_ready(struct server *s, struct process *p, u64 seq);
+int log_turn(struct server *s, struct process *p);
+
 /* The writer got on, or is dead. */
 void log_heard(struct server *s);
 void log_died(struct server *s);

@@ -4,7 +4,7 @@
 #include "message.h"
 #include "sys.h"
 
-/* The size of a request as of PROTO_VERSION 1. Nobody sends less; 0: not a request. */
+/* The size of a request as of the PROTO_VERSION that brought it. Nobody sends less; 0: not a request. */
 static u32 size_of(u32 type)
 {
 	switch (type) {
@@ -17,6 +17,8 @@ static u32 size_of(u32 type)
 		return sizeof(struct msg_clone);
 	case MSG_ACK:
 	case MSG_LOG:
+	case MSG_LOG_READY:
+	case MSG_LOG_TURN:
 	case MSG_CLOSE_STDIN:
 		return sizeof(struct msg_id);
 	case MSG_TAP:

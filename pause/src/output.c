@@ -274,6 +274,13 @@ void output_drain(struct server *s, struct process *p)
 		drain_and_flush(s, p, i);
 }
 
+void output_hold(struct server *s, struct process *p)
+{
+	for (u32 i = 0; i < 2; i++)
+		if (p->output[i] >= 0)
+			stall(s, p, i);
+}
+
 void output_resume(struct server *s, struct process *p)
 {
 	for (u32 i = 0; i < 2; i++) {

@@ -21,6 +21,9 @@ void output_drain(struct server *s, struct process *p);
 /* output_catch_up reads what was written up to now; an unfinished line stays held back. */
 void output_catch_up(struct server *s, struct process *p);
 
+/* output_hold reads nothing more until output_resume. */
+void output_hold(struct server *s, struct process *p);
+
 /* output_resume goes on where there was no room; to be called when output_room. */
 void output_resume(struct server *s, struct process *p);
 

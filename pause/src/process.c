@@ -16,7 +16,7 @@ struct process *process_new(struct table *t)
 		t->top = process_slot(t, p) + 1;
 
 	memset(p, 0, sizeof(*p));
-	p->pidfd = p->output[STDOUT] = p->output[STDERR] = p->input = p->log = NO_FD;
+	p->pidfd = p->output[STDOUT] = p->output[STDERR] = p->input = p->log = p->next_log = NO_FD;
 	for (u32 i = 0; i < MAX_TAPS; i++)
 		p->taps[i].fd[STDOUT] = p->taps[i].fd[STDERR] = NO_FD;
 	return p;
@@ -29,6 +29,7 @@ void process_free(struct table *t, struct process *p)
 	close_fd(&p->output[STDERR]);
 	close_fd(&p->input);
 	close_fd(&p->log);
+	close_fd(&p->next_log);
 	for (u32 i = 0; i < MAX_TAPS; i++) {
 		close_fd(&p->taps[i].fd[STDOUT]);
 		close_fd(&p->taps[i].fd[STDERR]);

@@ -43,8 +43,9 @@ struct process {
 	int output[2];		/* read ends, or the TTY's master; NO_FD after its end */
 	int input;		/* write end of stdin */
 	int log;		/* a log file that the writer doesn't know of yet: there was no output; NO_FD: none */
+	int next_log;		/* the file of LOG_READY; NO_FD: there is none */
 	u32 logged;		/* 1: the writer has a file for the output */
-	u32 stalled;		/* bit per stream: not read because the ring is full */
+	u32 stalled;		/* bit per stream: not read because the ring is full, or behind LOG_READY */
 	u32 flush;		/* bit per stream: what is held shall go out as it is, as soon as there is room */
 	u32 drains;		/* CLOSING: how often its streams may still be drained */
 	u32 held[2];		/* bytes held back of an unfinished line */
@@ -55,6 +56,7 @@ struct process {
 	u64 dropped_bytes;	/* output that never came to the writer, for want of memory */
 	u64 dropped_lines;
 	u64 exit_due;		/* CLOCK_MONOTONIC: EXITED goes out at the latest; 0: it did */
+	u64 hold;		/* CLOCK_MONOTONIC: behind LOG_READY, not to be read before; 0: it may be read */
 	u64 log_due;		/* CLOCK_MONOTONIC: LOG is answered at the latest; 0: nothing to answer */
 	u64 log_seq;
 	u32 log_asker;

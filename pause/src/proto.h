@@ -28,12 +28,19 @@
  *	DONE       S->P  msg_header     -              the plain yes
  *	FAILED     S->P  msg_failed     -              the plain no
  *	EXITED     S->P  msg_process    -              seq 0
+ *	LOG_READY  P->S  msg_id         [log file]     get ready to write to this file (version 2)
+ *	LOG_TURN   P->S  msg_id         -              write from here on to LOG_READY's file (version 2)
  *
  * Of output. EXITED is sent when the process's last output is in its log, and 50 ms after its end at the latest. LOG is
  * answered when the writer has turned to the new file and writes no more to the old one, and after 50 ms at the latest;
  * EBUSY: it hasn't done so for the LOG before. What was written before LOG goes to the old file, unless pause is
  * behind with reading because the writer hangs; an unfinished line goes to the new one as a whole. ACK drops the record:
  * what was written by then is still logged, what is written later gets EPIPE.
+ *
+ * LOG_READY and LOG_TURN are LOG in two steps, between which podlet tells its own client that the old file is complete. LOG_READY is answered as LOG
+ * is; from then on nothing is read, so that nothing is written to the old file. If LOG_TURN doesn't come in 0.3 s, because podlet died, what comes
+ * is written to the old file: that one has a name in any case, while the new one may have lost its by then. LOG_TURN is then ENOENT, and LOG is what is left to do.
+ * LOG forgets a LOG_READY.
  *
  * TAP: pause closes its end of a pipe when the stream ends, and of both when one is full: the client was too slow.
  * podlet closing its end ends the tap, and with CLONE_STDIN_ONCE stdin, if the tap had the input. A tap of no stream has no
@@ -45,7 +52,7 @@
 
 #include "types.h"
 
-#define PROTO_VERSION	1u
+#define PROTO_VERSION	2u	/* 2: LOG_READY, LOG_TURN */
 #define PROTO_MAX_FDS	250u	/* fds in one packet; the kernel's SCM_MAX_FD is 253 */
 #define PROTO_MAX_SIZE	512u	/* bytes of the largest message */
 #define PROTO_MAX_PROCESSES 256u	/* processes that one pause looks after, exit records included */
@@ -67,6 +74,8 @@ enum {
 	MSG_DONE = 13,
 	MSG_FAILED = 14,
 	MSG_EXITED = 15,
+	MSG_LOG_READY = 16,
+	MSG_LOG_TURN = 17,
 };
 
 struct msg_header {

@@ -98,6 +98,14 @@ int ring_trim(struct ring *r)
 	return 0;
 }
 
+void ring_release(struct ring *r)
+{
+	if (ring_tail(r) != r->head)
+		return;
+	sys_madvise(r->data, RING_SIZE, MADV_REMOVE);
+	r->high = 0;
+}
+
 const struct record *ring_next(const struct ring *r, u64 tail)
 {
 	if (tail == __atomic_load_n(&r->head, __ATOMIC_SEQ_CST))

@@ -103,6 +103,9 @@ void ring_notify(struct ring *r, u64 at);
 /* ring_trim gives memory back if the ring is empty. Returns 0 when there is no more to give, else it is to be called again later. */
 int ring_trim(struct ring *r);
 
+/* ring_release gives all memory of data back if the ring is empty: nothing came for long. */
+void ring_release(struct ring *r);
+
 /* The writer's side. */
 
 /* ring_next returns the record at position tail, or 0 if that is the head. */

@@ -114,6 +114,10 @@ static int about_process(struct server *s, const union message *m)
 		return 0;
 	case MSG_LOG:
 		return log_switch(s, p, m->h.seq);
+	case MSG_LOG_READY:
+		return log_ready(s, p, m->h.seq);
+	case MSG_LOG_TURN:
+		return log_turn(s, p);
 	case MSG_TAP:
 		return tap_add(s, p, &m->tap);
 	default:	/* MSG_CLOSE_STDIN */

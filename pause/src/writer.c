@@ -21,19 +21,30 @@
 
 static u8 out[128u << 10] __attribute__((aligned(ARCH_PAGE)));
 
+static int same_file(int a, int b)
+{
+	struct stat s, t;
+
+	return sys_fstat(a, &s) == 0 && sys_fstat(b, &t) == 0 && s.st_dev == t.st_dev && s.st_ino == t.st_ino;
+}
+
 static void open_file(struct log_file *f, int fd, int fresh)
 {
 	struct stat st = {0};
 	long flags = sys_fcntl(fd, F_GETFL, 0);
+	int again = !fresh && same_file(f->fd, fd);
 
 	if (fresh)
 		memset(f, 0, sizeof(*f));
 	f->fd = fd;
 	f->retry = 0;
-	f->stream = sys_fstat(fd, &st) < 0 || (st.st_mode & S_IFMT) != S_IFREG;
 	/* pwrite on an O_APPEND file appends, whatever the offset. */
 	if (flags >= 0 && (flags & O_APPEND))
 		sys_fcntl(fd, F_SETFL, flags & ~O_APPEND);
+	/* Where its last whole line ends is known already; behind that may be a torn one that couldn't be cut off. */
+	if (again)
+		return;
+	f->stream = sys_fstat(fd, &st) < 0 || (st.st_mode & S_IFMT) != S_IFREG;
 	f->offset = f->stream ? 0 : (u64)st.st_size;
 }
 
