@@ -25,10 +25,15 @@ func (s *Server) ContainerStatus(ctx context.Context, r *cri.ContainerStatusRequ
 	if err != nil {
 		return nil, err
 	}
+	lost, err := s.Pods.ContainerLogLoss(ctx, st.ID)
+	if err != nil {
+		return nil, err
+	}
 	answer.Info, err = info(struct {
 		SandboxID string `json:"sandboxID"`
 		*pod.ProcessInfo
-	}{st.PodID, process})
+		*pod.LogLoss
+	}{st.PodID, process, lost})
 	return answer, err
 }
 

@@ -25,6 +25,7 @@ func (c *Container) exited(s pause.State) (saved bool) {
 		return saved
 	}
 	end := c.verdict(s)
+	end.lost = LogLoss{s.DroppedLines, s.DroppedBytes}
 	c.unsaved = !c.endLocked(end)
 	saved = !c.unsaved
 	c.pod.mu.Unlock()
@@ -49,13 +50,14 @@ type ending struct {
 	at              time.Time
 	code            int
 	reason, message string
+	lost            LogLoss
 }
 
 // endLocked makes the container exited, and says whether that could be written down. It is called once, of a container that was starting or running.
 func (c *Container) endLocked(e ending) (saved bool) {
 	saved = c.forceLocked(func(rec *containerRecord) {
 		rec.State, rec.Finished = Exited, e.at
-		rec.ExitCode, rec.Reason, rec.Message = e.code, e.reason, e.message
+		rec.ExitCode, rec.Reason, rec.Message, rec.LogLoss = e.code, e.reason, e.message, e.lost
 	})
 	c.dropPidfdLocked()
 	close(c.done)
@@ -73,7 +75,7 @@ func (c *Container) dropPidfdLocked() {
 func (c *Container) verdict(s pause.State) ending {
 	if s.Errno != 0 {
 		c.failed = c.launchFailure(s)
-		return ending{s.Exited, exitCannotRun, ReasonCannotRun, c.failed.Error()}
+		return ending{at: s.Exited, code: exitCannotRun, reason: ReasonCannotRun, message: c.failed.Error()}
 	}
 	e := ending{at: s.Exited, code: s.Status.ExitStatus(), reason: ReasonError}
 	if s.Status.Signaled() {

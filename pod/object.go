@@ -68,6 +68,7 @@ type Container struct {
 	// done is closed when the container is exited.
 	done chan struct{}
 
+	logs logTurns
 	// clearing holds a token while the cgroup is taken away.
 	clearing chan struct{}
 	// using is held while the fd of group is used outside the pod's mu, and to close it. Order: using, then the pod's mu.
@@ -88,6 +89,8 @@ type containerRecord struct {
 	Made   []cgroup.Made
 	// OOMKills is the kernel's counter when the container was last looked at.
 	OOMKills uint64
+	// LogLoss is final once the container is exited.
+	LogLoss LogLoss
 }
 
 // name is how messages name the pod.

@@ -335,6 +335,7 @@ func (c *Container) takeOver(s pause.State) {
 			}
 			c.group = group
 		}
+		c.followLog()
 	}
 	starting := c.starting != nil
 	c.pod.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 )
@@ -28,23 +29,24 @@ func OpenContext(ctx context.Context, logDir, logPath string) (*os.File, error) 
 }
 
 // ReopenContext is [Reopen], left behind as [OpenContext] is.
-func ReopenContext(ctx context.Context, logDir, logPath string) (*os.File, error) {
+func ReopenContext(ctx context.Context, logDir, logPath string) (*Reopened, error) {
 	return leavable(ctx, logDir, logPath, Reopen)
 }
 
-func leavable(ctx context.Context, logDir, logPath string, open func(logDir, logPath string) (*os.File, error)) (*os.File, error) {
+func leavable[F io.Closer](ctx context.Context, logDir, logPath string, open func(logDir, logPath string) (F, error)) (F, error) {
+	var none F
 	if err := Check(logDir, logPath); err != nil {
-		return nil, err
+		return none, err
 	}
 	err := ctx.Err()
 	if hangs(logDir) {
 		err = ErrHangs
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open log file %s/%s: %w", logDir, logPath, err)
+		return none, fmt.Errorf("open log file %s/%s: %w", logDir, logPath, err)
 	}
 	type result struct {
-		file *os.File
+		file F
 		err  error
 	}
 	done, left := make(chan result), make(chan struct{})
@@ -53,7 +55,7 @@ func leavable(ctx context.Context, logDir, logPath string, open func(logDir, log
 		select {
 		case done <- result{file, err}:
 		case <-left:
-			if file != nil {
+			if err == nil {
 				file.Close()
 			}
 			count(logDir, -1)
@@ -65,7 +67,7 @@ func leavable(ctx context.Context, logDir, logPath string, open func(logDir, log
 	case <-ctx.Done():
 		count(logDir, 1)
 		close(left)
-		return nil, fmt.Errorf("open log file %s/%s: %w: %w", logDir, logPath, ErrHangs, ctx.Err())
+		return none, fmt.Errorf("open log file %s/%s: %w: %w", logDir, logPath, ErrHangs, ctx.Err())
 	}
 }
 

@@ -81,12 +81,16 @@ func TestEndedContext(t *testing.T) {
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	for _, open := range []func(context.Context, string, string) (*os.File, error){OpenContext, ReopenContext} {
-		if _, err := open(ctx, dir, "0.log"); !errors.Is(err, context.Canceled) {
-			t.Errorf("%v", err)
+	for _, path := range []string{"0.log", "../0.log"} {
+		want := context.Canceled
+		if path == "../0.log" {
+			want = ErrInvalid // what is wrong with the path comes first
 		}
-		if _, err := open(ctx, dir, "../0.log"); !errors.Is(err, ErrInvalid) {
-			t.Errorf("%v: what is wrong with the path comes first", err)
+		if _, err := OpenContext(ctx, dir, path); !errors.Is(err, want) {
+			t.Errorf("OpenContext %s: %v", path, err)
+		}
+		if _, err := ReopenContext(ctx, dir, path); !errors.Is(err, want) {
+			t.Errorf("ReopenContext %s: %v", path, err)
 		}
 	}
 	if got := tree(t, dir); len(got) != 1 {

@@ -25,18 +25,14 @@ const (
 //
 // It waits for the disk, on a frozen or dead one for ever: see [OpenContext].
 func Open(logDir, logPath string) (*os.File, error) {
-	return open(logDir, logPath, true)
+	f, err := open(logDir, logPath, true)
+	if err != nil {
+		return nil, err
+	}
+	return f.File, f.dir.Close()
 }
 
-// Reopen opens the log file after a rotation (CRI ReopenContainerLog). A rotated
-// file was renamed, so it too makes the file; but if it fails, it makes nothing:
-// no directory ever, and no file unless it can be used. The caller then leaves
-// the container with the file it has.
-func Reopen(logDir, logPath string) (*os.File, error) {
-	return open(logDir, logPath, false)
-}
-
-func open(logDir, logPath string, makeDirs bool) (*os.File, error) {
+func open(logDir, logPath string, makeDirs bool) (*Reopened, error) {
 	names, err := parts(logDir, logPath)
 	if err != nil {
 		return nil, err
@@ -48,7 +44,7 @@ func open(logDir, logPath string, makeDirs bool) (*os.File, error) {
 	return f, nil
 }
 
-func openBelow(logDir string, names []string, makeDirs bool) (*os.File, error) {
+func openBelow(logDir string, names []string, makeDirs bool) (*Reopened, error) {
 	if makeDirs {
 		if err := os.MkdirAll(logDir, dirMode); err != nil {
 			return nil, err
@@ -58,17 +54,21 @@ func openBelow(logDir string, names []string, makeDirs bool) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { dir.Close() }()
 	last := len(names) - 1
 	for _, name := range names[:last] {
 		next, err := openSubdirectory(dir, name, makeDirs)
+		dir.Close()
 		if err != nil {
 			return nil, err
 		}
-		dir.Close()
 		dir = next
 	}
-	return openFile(dir, names[last])
+	f := &Reopened{dir: dir, name: names[last]}
+	if f.File, f.made, err = openFile(dir, f.name); err != nil {
+		dir.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // openSubdirectory opens a single name: whatever it is, it is in dir.
@@ -91,12 +91,13 @@ func openSubdirectory(dir *os.File, name string, makeIt bool) (*os.File, error) 
 }
 
 // openFile opens what is there first and makes the file only after: so what exists is looked at before anything is changed.
-func openFile(dir *os.File, name string) (*os.File, error) {
+func openFile(dir *os.File, name string) (_ *os.File, made bool, err error) {
 	// O_NONBLOCK: a fifo without a reader is ENXIO then, and a device isn't waited for.
 	const flags = unix.O_WRONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY
 	fd, err := openAt(dir, name, flags, 0)
 	if errors.Is(err, unix.ENOENT) {
 		fd, err = openAt(dir, name, flags|unix.O_CREAT|unix.O_EXCL, fileMode)
+		made = err == nil
 		if errors.Is(err, unix.EEXIST) {
 			// Someone was faster; what he made is looked at like any other.
 			fd, err = openAt(dir, name, flags, 0)
@@ -104,18 +105,18 @@ func openFile(dir *os.File, name string) (*os.File, error) {
 	}
 	for _, other := range []unix.Errno{unix.ELOOP, unix.ENXIO, unix.EISDIR, unix.ENODEV} {
 		if errors.Is(err, other) {
-			return nil, fmt.Errorf("%w: %q is no regular file (%w)", ErrInvalid, name, err)
+			return nil, false, fmt.Errorf("%w: %q is no regular file (%w)", ErrInvalid, name, err)
 		}
 	}
 	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: name, Err: err}
+		return nil, false, &os.PathError{Op: "open", Path: name, Err: err}
 	}
 	file := os.NewFile(uintptr(fd), name)
 	if err := accept(file); err != nil {
 		file.Close()
-		return nil, err
+		return nil, false, err
 	}
-	return file, nil
+	return file, made, nil
 }
 
 // accept refuses what is no log, makes writes wait for the disk again, and goes to the end.
