@@ -13,6 +13,7 @@ import (
 	"podlet/internal/image"
 	"podlet/internal/logfile"
 	"podlet/internal/mount"
+	"podlet/internal/network/bridge"
 	"podlet/pause"
 	"podlet/pod"
 	"podlet/pod/etcfiles"
@@ -36,6 +37,9 @@ var kinds = []struct {
 	{pod.ErrExists, codes.AlreadyExists},
 	{pod.ErrNotFound, codes.NotFound},
 	{image.ErrNotFound, codes.NotFound},
+	{bridge.ErrInvalid, codes.InvalidArgument},
+	{bridge.ErrPortTaken, codes.FailedPrecondition},
+	{bridge.ErrExhausted, codes.ResourceExhausted},
 	{pod.ErrState, codes.FailedPrecondition},
 	{cgroup.ErrFrozen, codes.FailedPrecondition},
 	{pod.ErrUnsupported, codes.Unimplemented},

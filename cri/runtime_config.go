@@ -11,7 +11,7 @@ func (s *Server) RuntimeConfig(context.Context, *cri.RuntimeConfigRequest) (*cri
 	return &cri.RuntimeConfigResponse{Linux: &cri.LinuxRuntimeConfiguration{CgroupDriver: cri.CgroupDriver_CGROUPFS}}, nil
 }
 
-// UpdateRuntimeConfig takes the node's pod CIDR, of which a runtime without a pod network has no use (api.proto: a hint).
+// UpdateRuntimeConfig takes the node's pod CIDR, a hint (api.proto) that podlet has no use for: its pods' subnets are its own configuration, which addresses that are in use depend on.
 func (s *Server) UpdateRuntimeConfig(context.Context, *cri.UpdateRuntimeConfigRequest) (*cri.UpdateRuntimeConfigResponse, error) {
 	return &cri.UpdateRuntimeConfigResponse{}, nil
 }

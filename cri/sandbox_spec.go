@@ -47,13 +47,7 @@ func SandboxSpec(c *cri.PodSandboxConfig) (*spec.Sandbox, error) {
 	if err := sandboxLinux(s, c.GetLinux()); err != nil {
 		return nil, err
 	}
-	for _, p := range c.PortMappings {
-		// A kubelet sends the ports that containers declare, host port or not; in the node's network they are the node's own.
-		if p.HostPort != 0 && s.OwnNetwork() {
-			return nil, unsupported("host port %d: podlet has no pod network yet that could map it", p.HostPort)
-		}
-	}
-	return s, nil
+	return s, hostPorts(s, c.PortMappings)
 }
 
 func sandboxLinux(s *spec.Sandbox, l *cri.LinuxPodSandboxConfig) error {

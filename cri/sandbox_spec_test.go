@@ -1,6 +1,7 @@
 package cri
 
 import (
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -73,6 +74,21 @@ func TestSandboxSpec(t *testing.T) {
 			s.Overhead, s.Resources = &cgroup.Resources{CPUShares: 2}, &cgroup.Resources{MemoryLimitBytes: 3}
 		}},
 		{"ports of containers", func(c *cri.PodSandboxConfig) { c.PortMappings = []*cri.PortMapping{{ContainerPort: 80}} }, func(*spec.Sandbox) {}},
+		{"host ports", func(c *cri.PodSandboxConfig) {
+			c.PortMappings = []*cri.PortMapping{
+				{HostPort: 80, ContainerPort: 8080}, {HostPort: 80, ContainerPort: 8080},
+				{Protocol: cri.Protocol_UDP, HostPort: 65535, ContainerPort: 1, HostIp: "fd00::1"}, {Protocol: cri.Protocol_SCTP, HostPort: 1, ContainerPort: 65535, HostIp: "0.0.0.0"},
+			}
+		}, func(s *spec.Sandbox) {
+			s.Ports = []spec.PortMapping{
+				{Protocol: "tcp", HostPort: 80, PodPort: 8080}, {Protocol: "udp", HostIP: netip.MustParseAddr("fd00::1"), HostPort: 65535, PodPort: 1},
+				{Protocol: "sctp", HostIP: netip.IPv4Unspecified(), HostPort: 1, PodPort: 65535},
+			}
+		}},
+		{"host ports in the node's network", func(c *cri.PodSandboxConfig) {
+			options(func(o *cri.NamespaceOption) { o.Network = cri.NamespaceMode_NODE })(c)
+			c.PortMappings = []*cri.PortMapping{{HostPort: 80, ContainerPort: 80}}
+		}, func(s *spec.Sandbox) { s.HostNetwork = true }},
 		{"the pause container that podlet has none of", func(c *cri.PodSandboxConfig) {
 			sc := c.Linux.SecurityContext
 			sc.Seccomp, sc.RunAsUser, sc.ReadonlyRootfs = &cri.SecurityProfile{}, &cri.Int64Value{Value: 65535}, true

@@ -11,25 +11,13 @@ import (
 	"podlet/pod/spec"
 )
 
-// PodSandboxStatus tells how a pod is; verbose adds its pause's pid and namespaces.
+// PodSandboxStatus tells how a pod is; verbose adds its pause's pid and namespaces, and its network in full.
 func (s *Server) PodSandboxStatus(ctx context.Context, r *cri.PodSandboxStatusRequest) (*cri.PodSandboxStatusResponse, error) {
 	st, err := s.Pods.PodStatus(ctx, r.GetPodSandboxId())
 	if err != nil {
 		return nil, err
 	}
-	network, err := s.network(st)
-	if err != nil {
-		return nil, err
-	}
-	answer := &cri.PodSandboxStatusResponse{
-		Status: &cri.PodSandboxStatus{
-			Id: st.ID, Metadata: podMetadata(st.Spec), State: podState(st.State), CreatedAt: st.Created.UnixNano(),
-			Network: network,
-			Linux:   &cri.LinuxPodSandboxStatus{Namespaces: &cri.Namespace{Options: namespaceOptions(st.Spec)}},
-			Labels:  st.Spec.Labels, Annotations: st.Spec.Annotations, RuntimeHandler: st.Spec.RuntimeHandler,
-		},
-		Timestamp: time.Now().UnixNano(),
-	}
+	answer := &cri.PodSandboxStatusResponse{Status: sandboxStatus(st), Timestamp: time.Now().UnixNano()}
 	if !r.GetVerbose() {
 		return answer, nil
 	}
@@ -39,26 +27,34 @@ func (s *Server) PodSandboxStatus(ctx context.Context, r *cri.PodSandboxStatusRe
 	}
 	answer.Info, err = info(struct {
 		*pod.ProcessInfo
-		NetNS string        `json:"netns,omitempty"`
-		Spec  *spec.Sandbox `json:"spec"`
-	}{process, s.Pods.NetNSPath(st), st.Spec})
+		NetNS   string          `json:"netns,omitempty"`
+		Network *pod.Attachment `json:"network,omitempty"`
+		Spec    *spec.Sandbox   `json:"spec"`
+	}{process, s.Pods.NetNSPath(st), st.Network, st.Spec})
 	return answer, err
 }
 
-func (s *Server) network(st *pod.PodStatus) (*cri.PodSandboxNetworkStatus, error) {
-	ips, err := s.Pods.PodIPs(st)
-	if err != nil {
-		return nil, err
+func sandboxStatus(st *pod.PodStatus) *cri.PodSandboxStatus {
+	return &cri.PodSandboxStatus{
+		Id: st.ID, Metadata: podMetadata(st.Spec), State: podState(st.State), CreatedAt: st.Created.UnixNano(),
+		Network: networkStatus(st.Network),
+		Linux:   &cri.LinuxPodSandboxStatus{Namespaces: &cri.Namespace{Options: namespaceOptions(st.Spec)}},
+		Labels:  st.Spec.Labels, Annotations: st.Spec.Annotations, RuntimeHandler: st.Spec.RuntimeHandler,
 	}
+}
+
+// networkStatus tells a pod's addresses: of the first family the one, of the second the additional. It is empty where the pod has none of its
+// own, in the node's network and, as with other runtimes, once it was stopped.
+func networkStatus(a *pod.Attachment) *cri.PodSandboxNetworkStatus {
 	network := &cri.PodSandboxNetworkStatus{}
-	for i, ip := range ips {
-		if i == 0 {
-			network.Ip = ip
-			continue
-		}
-		network.AdditionalIps = append(network.AdditionalIps, &cri.PodIP{Ip: ip})
+	if a == nil || len(a.IPs) == 0 {
+		return network
 	}
-	return network, nil
+	network.Ip = a.IPs[0].String()
+	for _, ip := range a.IPs[1:] {
+		network.AdditionalIps = append(network.AdditionalIps, &cri.PodIP{Ip: ip.String()})
+	}
+	return network
 }
 
 func podMetadata(s *spec.Sandbox) *cri.PodSandboxMetadata {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -30,6 +31,11 @@ type Server struct {
 	Puller  *registry.Puller // nil: PullImage is not served
 	Log     *slog.Logger
 	Release string
+	// Life ends when podlet is about to stop, and streams that have no end of their own end with it; nil: they don't.
+	Life context.Context
+
+	// networkSaid is what the last look at the network found amiss, "" for nothing.
+	networkSaid atomic.Pointer[string]
 }
 
 // New makes the gRPC server for s.

@@ -14,6 +14,8 @@ type Config struct {
 	CgroupMount, NetNSDir string
 	// Durable mounts writable layers without "volatile": a container's exit then waits for the disk.
 	Durable bool
+	// Network connects pods with a network namespace of their own. Nil: those have lo only, and host ports are refused. The caller closes it after the Runtime.
+	Network Network
 	Images  *image.Store
 	Log     *slog.Logger
 }

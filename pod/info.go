@@ -2,11 +2,7 @@ package pod
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
-
-	"podlet/internal/network"
 )
 
 // ProcessInfo is a process of a pod as the node sees it.
@@ -17,7 +13,7 @@ type ProcessInfo struct {
 	Namespaces map[string]uint64 `json:"namespaces,omitempty"`
 }
 
-// PodStatus gives a pod's status and the addresses of its network namespace.
+// PodStatus gives a pod's status.
 func (r *Runtime) PodStatus(ctx context.Context, id string) (*PodStatus, error) {
 	p, err := r.pod(ctx, id)
 	if err != nil {
@@ -81,28 +77,4 @@ func (r *Runtime) NetNSPath(s *PodStatus) string {
 		return ""
 	}
 	return r.netns.Path(s.ID)
-}
-
-// PodIPs are the addresses by which others reach the pod.
-func (r *Runtime) PodIPs(s *PodStatus) ([]string, error) {
-	if !s.Spec.OwnNetwork() || s.State != PodReady {
-		return nil, nil
-	}
-	ns, err := r.netns.Open(s.ID)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil // the pod has ended since
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer ns.Close()
-	addresses, err := network.PodIPs(ns)
-	if err != nil {
-		return nil, err
-	}
-	var ips []string
-	for _, a := range addresses {
-		ips = append(ips, a.String())
-	}
-	return ips, nil
 }

@@ -44,6 +44,8 @@ type podRecord struct {
 	Spec    *spec.Sandbox
 	State   PodState
 	Created time.Time
+	// Network is what the pod has got of the pod network; nil where it has nothing (any more).
+	Network *Attachment `json:",omitempty"`
 }
 
 // Container is one container. Its mutable fields are guarded by its pod's mu.
@@ -127,7 +129,7 @@ func (p *Pod) publishLocked() {
 	if p.rebooted && state == PodReady {
 		state = PodNotReady
 	}
-	p.status.Store(&PodStatus{ID: p.id, Spec: p.spec, State: state, Created: p.mu.rec.Created})
+	p.status.Store(&PodStatus{ID: p.id, Spec: p.spec, State: state, Created: p.mu.rec.Created, Network: p.mu.rec.Network})
 }
 
 // saveLocked is Pod.saveLocked for a container.

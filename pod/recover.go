@@ -50,6 +50,9 @@ func (r *Runtime) recover() error {
 	}
 	r.images.HoldsComplete()
 	r.sweepUnknown(found)
+	if err := r.recoverNetwork(found); err != nil {
+		r.log.Error("can't take back what an earlier podlet's pods had of the network", "error", err)
+	}
 	for _, p := range found {
 		r.work.Go(func() {
 			p.recover()

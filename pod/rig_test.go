@@ -20,6 +20,8 @@ import (
 // rig is a Runtime on directories of its own, with the test images.
 type rig struct {
 	*Runtime
+	cfg    Config
+	net    *fakeNetwork
 	dir    string
 	parent string        // cgroup parent of all pods
 	tries  atomic.Uint32 // the attempt of the last container
@@ -41,10 +43,12 @@ func newRig(t *testing.T) *rig {
 	log, err := os.Create(filepath.Join(r.dir, "log"))
 	must(t, err)
 	t.Cleanup(func() { log.Close() })
-	r.Runtime, err = Open(Config{
+	r.net = &fakeNetwork{has: map[string]*Attachment{}}
+	r.cfg = Config{
 		Root: filepath.Join(r.dir, "root"), State: filepath.Join(r.dir, "state"), CgroupMount: "/sys/fs/cgroup", NetNSDir: filepath.Join(r.dir, "netns"),
-		Images: images, Log: slog.New(slog.NewTextHandler(log, nil)),
-	})
+		Images: images, Log: slog.New(slog.NewTextHandler(log, nil)), Network: r.net,
+	}
+	r.Runtime, err = Open(r.cfg)
 	must(t, err)
 	t.Cleanup(func() {
 		for _, p := range r.allPods() {

@@ -35,6 +35,9 @@ func (r *Runtime) runPod(ctx context.Context, s *spec.Sandbox) (_ string, err er
 	if s.RuntimeHandler != "" {
 		return "", fmt.Errorf("runtime handler %q of pod %s/%s: %w: podlet has the default handler only", s.RuntimeHandler, s.Namespace, s.Name, ErrInvalid)
 	}
+	if err := r.checkNetwork(s); err != nil {
+		return "", err
+	}
 	p := r.newPod(newID(), s)
 	p.mu.rec = podRecord{Spec: s, State: PodCreating, Created: time.Now()}
 	close(p.recovered)
@@ -91,7 +94,7 @@ func (r *Runtime) podNamed(s *spec.Sandbox) *Pod {
 	return nil
 }
 
-// startPause brings the pod's pause up, connects to it and pins its network namespace.
+// startPause brings the pod's pause up, connects to it, and pins and connects its network namespace.
 func (p *Pod) startPause(ctx context.Context) error {
 	n, err := p.rt.getNursery(ctx)
 	if err != nil {
@@ -138,6 +141,9 @@ func (p *Pod) startPause(ctx context.Context) error {
 	p.mu.conn = conn
 	p.mu.Unlock()
 	if err := p.pinNetwork(); err != nil {
+		return err
+	}
+	if err := p.joinNetwork(ctx, files[launch.FDPodRoot]); err != nil {
 		return err
 	}
 	if p.spec.SharedPID {

@@ -41,12 +41,14 @@ const (
 	exitUnknown      = 255
 )
 
-// PodStatus is a pod at one moment. Its Spec is shared and must not be changed.
+// PodStatus is a pod at one moment. What it points to is shared and must not be changed.
 type PodStatus struct {
 	ID      string
 	Spec    *spec.Sandbox
 	State   PodState
 	Created time.Time
+	// Network is what it has of the pod network: nil in the node's network, without a pod network, and after StopPod.
+	Network *Attachment
 }
 
 // ContainerStatus is a container at one moment. What it points to is shared and must not be changed.

@@ -43,7 +43,12 @@ func (p *Pod) tearDown(ctx context.Context) error {
 	}
 	p.mu.pidfd, p.mu.conn, p.mu.init = nil, nil, nil
 	p.mu.Unlock()
-	return errors.Join(p.rt.netns.Unpin(p.id), os.RemoveAll(p.rt.socket(p.id)))
+	left := os.RemoveAll(p.rt.socket(p.id))
+	if err := p.rt.netns.Unpin(p.id); err != nil {
+		// As long as the namespace lives, it answers to its addresses.
+		return errors.Join(left, err)
+	}
+	return errors.Join(left, p.leaveNetwork(ctx))
 }
 
 // endPause kills pause, hears what it said last and closes the connection. The one process that need not have ended then is the log writer: it may

@@ -16,7 +16,7 @@ import (
 )
 
 // traces is what podlet has made and not taken back, a line each, sorted: its files, goroutines and processes with theirs, cgroups,
-// mounts, and what lies in its directories.
+// mounts, what lies in its directories, and what pods have of the network.
 func (r *rig) traces() []string {
 	lines := []string{fmt.Sprintf("goroutines %d", runtime.NumGoroutine())}
 	for _, name := range openFiles(os.Getpid()) {
@@ -47,6 +47,7 @@ func (r *rig) traces() []string {
 	for _, dir := range []string{"root", "state", "netns"} {
 		lines = append(lines, namesBelow(filepath.Join(r.dir, dir))...)
 	}
+	lines = append(lines, r.net.traces()...)
 	slices.Sort(lines)
 	return lines
 }

@@ -78,13 +78,16 @@ func Pod(s *spec.Sandbox) (*tape.Tape, error) {
 	return b.Finish()
 }
 
-// sysctls are written through pause's own /proc, whose net and ipc entries are those of the namespaces that the writer is in.
+// sysctls, but for those that podlet writes once the pod has its network, are written through pause's own /proc, whose net and ipc entries are those of the namespaces that the writer is in.
 func sysctls(b *tape.Builder, s *spec.Sandbox) error {
 	list, err := s.Sysctls()
 	if err != nil {
 		return err
 	}
 	for _, p := range list {
+		if p.OfLinks() {
+			continue
+		}
 		why := "set sysctl " + p.Path
 		f := b.OpenAt2(tape.Cwd, pathSysctl+p.Path, tape.How{Flags: unix.O_WRONLY | unix.O_CLOEXEC}, why)
 		b.Write(f, []byte(p.Value), why)

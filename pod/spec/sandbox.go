@@ -1,6 +1,8 @@
 package spec
 
 import (
+	"net/netip"
+
 	"podlet/cgroup"
 	"podlet/internal/mount"
 )
@@ -17,6 +19,8 @@ type Sandbox struct {
 	// LogDirectory is absolute; empty: containers of the pod have no log.
 	LogDirectory string
 	DNS          DNS
+	// Ports are ports of the node that lead to the pod; only where it has a network of its own.
+	Ports        []PortMapping `json:",omitempty"`
 	CgroupParent string
 
 	// HostNetwork, HostIPC and HostPID share the node's namespace. HostNetwork shares the UTS namespace too: such a pod has the node's name.
@@ -36,6 +40,16 @@ type Sandbox struct {
 // DNS is DNSConfig: all empty means the node's own resolv.conf.
 type DNS struct {
 	Servers, Searches, Options []string
+}
+
+// PortMapping leads what reaches a port of the node to the pod (CRI PortMapping).
+type PortMapping struct {
+	// Protocol is "tcp", "udp" or "sctp".
+	Protocol string
+	// HostIP is the node's address that has the port; the zero Addr stands for all.
+	HostIP netip.Addr
+	// HostPort is the node's, PodPort the pod's; both from 1.
+	HostPort, PodPort uint16
 }
 
 // IDMap is a pod's user namespace: which host ids its ids are.

@@ -13,6 +13,20 @@ type Sysctl struct {
 	Path, Value string
 }
 
+// OfLinks says that the parameter is written once the pod has its network: it names a link, which isn't there before, or has a say in which
+// addresses of IPv6 links may have (net.ipv6.conf.all.disable_ipv6), which takes away those that are there.
+func (s Sysctl) OfLinks() bool {
+	for _, dir := range []string{"net/ipv6/conf/", "net/ipv4/conf/", "net/ipv6/neigh/", "net/ipv4/neigh/"} {
+		link, ok := strings.CutPrefix(s.Path, dir)
+		if !ok {
+			continue
+		}
+		link, _, _ = strings.Cut(link, "/")
+		return dir == "net/ipv6/conf/" || link != "all" && link != "default" && link != "lo"
+	}
+	return false
+}
+
 // ipcSysctls are the parameters of an IPC namespace below kernel/ (sysctl(5) and ipc_namespaces(7)); those below fs/mqueue/ are too.
 var ipcSysctls = []string{
 	"kernel/msgmax", "kernel/msgmnb", "kernel/msgmni", "kernel/sem", "kernel/shmall", "kernel/shmmax", "kernel/shmmni", "kernel/shm_rmid_forced",

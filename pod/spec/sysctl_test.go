@@ -32,6 +32,18 @@ func TestSysctls(t *testing.T) {
 	}
 }
 
+func TestSysctlsOfLinks(t *testing.T) {
+	for path, want := range map[string]bool{
+		"net/ipv4/ip_forward": false, "net/ipv4/conf/all/rp_filter": false, "net/ipv4/conf/lo/rp_filter": false, "net/ipv4/conf/default/rp_filter": false,
+		"net/ipv4/neigh/default/gc_thresh1": false, "net/ipv4/conf/eth0/rp_filter": true, "net/ipv4/neigh/eth0/gc_stale_time": true,
+		"net/ipv6/conf/eth0/accept_ra": true, "net/ipv6/conf/all/disable_ipv6": true, "net/ipv6/conf/default/disable_ipv6": true, "kernel/sem": false,
+	} {
+		if got := (Sysctl{Path: path}).OfLinks(); got != want {
+			t.Errorf("%s: %v", path, got)
+		}
+	}
+}
+
 func TestCVE_E6(t *testing.T) {
 	for name, pod := range map[string]Sandbox{
 		"a second one in the value": {RawSysctls: map[string]string{"kernel.shm_rmid_forced": "1\nkernel.core_pattern=|/x"}},

@@ -1,0 +1,152 @@
+package pod
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+
+	"podlet/internal/network"
+	"podlet/pod/spec"
+)
+
+// Network gives pods with a network namespace of their own addresses, and a way to and from others. Its methods are safe for
+// concurrent use. podlet's built-in one is [Bridge].
+type Network interface {
+	// Add connects a pod's new network namespace, which stays the caller's and has lo only. One that fails or is cancelled leaves nothing.
+	Add(ctx context.Context, p NetworkPod, netns *os.File) (*Attachment, error)
+	// Remove takes back what Add gave the pod. What is not there, or not any more, is success, so that it can be repeated. The namespace may be gone.
+	Remove(ctx context.Context, p NetworkPod) error
+	// Recover is called once, before Add and Remove: what pods have that are not among these, by an earlier podlet's Add, is taken back.
+	Recover(ctx context.Context, pods []NetworkPod) error
+	// Check says whether pods can be added and talk now; what is amiss and can be put right is. The error is for the node's administrator.
+	Check(ctx context.Context) error
+}
+
+// NetworkPod is a pod for its Network.
+type NetworkPod struct {
+	ID   string
+	Spec *spec.Sandbox
+	// NetNS is where the namespace is pinned, as far as it still is.
+	NetNS string
+	// Has is what Add gave; nil before Add, and where it isn't known how far Add came.
+	Has *Attachment
+}
+
+// Attachment is what a pod has got from its Network. It stands in the pod's record.
+type Attachment struct {
+	// IPs are the pod's addresses, IPv4 first; Gateways those of its next hops.
+	IPs, Gateways []netip.Addr
+	// MAC is the hardware address of the pod's eth0, HostLink the name of the link's other end on the node.
+	MAC, HostLink string
+}
+
+// networked says that the pod gets addresses and ports from the Runtime's Network.
+func (p *Pod) networked() bool { return p.rt.cfg.Network != nil && p.spec.OwnNetwork() }
+
+func (p *Pod) forNetwork() NetworkPod {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return NetworkPod{ID: p.id, Spec: p.spec, NetNS: p.rt.netns.Path(p.id), Has: p.mu.rec.Network}
+}
+
+// checkNetwork refuses what can't be had without a Network.
+func (r *Runtime) checkNetwork(s *spec.Sandbox) error {
+	if r.cfg.Network == nil && s.OwnNetwork() && len(s.Ports) > 0 {
+		return fmt.Errorf("host port %d of pod %s/%s: %w: podlet serves without a pod network that could map it", s.Ports[0].HostPort, s.Namespace, s.Name, ErrUnsupported)
+	}
+	return nil
+}
+
+// joinNetwork connects the pod's namespace, writes its addresses to etc/hosts in the pod's tmpfs root, and the sysctls of its links. Nothing
+// runs in the pod yet that could have changed what lies there.
+func (p *Pod) joinNetwork(ctx context.Context, root *os.File) error {
+	if !p.spec.OwnNetwork() {
+		return nil
+	}
+	ns, err := p.openNamespace("net")
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	if p.rt.cfg.Network != nil {
+		if err := p.addToNetwork(ctx, ns, root); err != nil {
+			return err
+		}
+	}
+	return p.linkSysctls(ns)
+}
+
+func (p *Pod) addToNetwork(ctx context.Context, ns, root *os.File) error {
+	has, err := p.rt.cfg.Network.Add(ctx, p.forNetwork(), ns)
+	if err != nil {
+		return err
+	}
+	// The record learns it with the next state.
+	p.mu.Lock()
+	p.mu.rec.Network = has
+	p.mu.Unlock()
+	return p.nameAddresses(root, has.IPs)
+}
+
+// linkSysctls writes the parameters that want the pod's links to be there.
+func (p *Pod) linkSysctls(ns *os.File) error {
+	list, err := p.spec.Sysctls()
+	if err != nil {
+		return err
+	}
+	list = slices.DeleteFunc(list, func(s spec.Sysctl) bool { return !s.OfLinks() })
+	if len(list) == 0 {
+		return nil
+	}
+	return network.Inside(ns, func() error {
+		for _, s := range list {
+			// Below net the kernel shows each thread its own namespace's.
+			if err := os.WriteFile("/proc/sys/"+s.Path, []byte(s.Value), 0); err != nil {
+				return fmt.Errorf("set sysctl %s of pod %s: %w", s.Path, p.name(), err)
+			}
+		}
+		return nil
+	})
+}
+
+// leaveNetwork takes back what the pod has of its Network. The pod's status shows no address from then on; nor is one shown ready without its
+// addresses, if it is only learning of its end.
+func (p *Pod) leaveNetwork(ctx context.Context) error {
+	if !p.networked() {
+		return nil
+	}
+	if err := p.rt.cfg.Network.Remove(ctx, p.forNetwork()); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mu.rec.Network = nil
+	if p.mu.rec.State != PodReady {
+		p.publishLocked()
+	}
+	return nil
+}
+
+// recoverNetwork takes back what pods have of the Network that no record speaks of any more.
+func (r *Runtime) recoverNetwork(found map[string]*Pod) error {
+	if r.cfg.Network == nil {
+		return nil
+	}
+	var pods []NetworkPod
+	for _, p := range found {
+		if p.networked() {
+			pods = append(pods, p.forNetwork())
+		}
+	}
+	return r.cfg.Network.Recover(r.life, pods)
+}
+
+// CheckNetwork says whether pods get a network that works; nil also where podlet is to give them none.
+func (r *Runtime) CheckNetwork(ctx context.Context) error {
+	if r.cfg.Network == nil {
+		return nil
+	}
+	return r.cfg.Network.Check(ctx)
+}
