@@ -78,6 +78,10 @@ func linux(change func(*cri.LinuxPodSandboxConfig)) func(*cri.PodSandboxConfig) 
 	return func(c *cri.PodSandboxConfig) { change(c.Linux) }
 }
 
+func port(m *cri.PortMapping) func(*cri.PodSandboxConfig) {
+	return func(c *cri.PodSandboxConfig) { c.PortMappings = []*cri.PortMapping{m} }
+}
+
 func TestPodRefused(t *testing.T) {
 	n := commonNode(t)
 	_, err := n.RunPodSandbox(n.ctx(), &cri.RunPodSandboxRequest{})
@@ -121,7 +125,16 @@ func TestPodRefused(t *testing.T) {
 			o.UsernsOptions.Uids = append(o.UsernsOptions.Uids, &cri.IDMapping{ContainerId: 5, HostId: 1 << 21, Length: 10})
 		}), codes.InvalidArgument, []string{"overlap"}},
 		{"userns with the node's network", sharing(func(o *cri.NamespaceOption) { userNS(o); o.Network = cri.NamespaceMode_NODE }), codes.InvalidArgument, []string{"user namespace"}},
-		{"host port", func(c *cri.PodSandboxConfig) { c.PortMappings = []*cri.PortMapping{{HostPort: 80, ContainerPort: 80}} }, codes.Unimplemented, []string{"host port 80"}},
+		{"negative host port", port(&cri.PortMapping{HostPort: -1, ContainerPort: 80}), codes.InvalidArgument, []string{"host port -1"}},
+		{"host port past the end", port(&cri.PortMapping{HostPort: 65536, ContainerPort: 80}), codes.InvalidArgument, []string{"host port 65536"}},
+		{"host port to nowhere", port(&cri.PortMapping{HostPort: 80}), codes.InvalidArgument, []string{"container port 0", "host port 80"}},
+		{"host port to a port past the end", port(&cri.PortMapping{HostPort: 80, ContainerPort: 1 << 16}), codes.InvalidArgument, []string{"container port 65536"}},
+		{"host port of a protocol", port(&cri.PortMapping{HostPort: 80, ContainerPort: 80, Protocol: 3}), codes.InvalidArgument, []string{"protocol 3"}},
+		{"host port at a name", port(&cri.PortMapping{HostPort: 80, ContainerPort: 80, HostIp: "localhost"}), codes.InvalidArgument, []string{"localhost"}},
+		{"host port at ::1", port(&cri.PortMapping{HostPort: 80, ContainerPort: 80, HostIp: "::1"}), codes.InvalidArgument, []string{"::1"}},
+		{"host port twice", func(c *cri.PodSandboxConfig) {
+			c.PortMappings = []*cri.PortMapping{{HostPort: 80, ContainerPort: 80}, {HostPort: 80, ContainerPort: 81}}
+		}, codes.InvalidArgument, []string{"80", "81"}},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			n := commonNode(t)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -33,6 +34,10 @@ func TestMain(m *testing.M) {
 		fmt.Println("cmd/podlet: skipped: pods need root")
 		os.Exit(0)
 	}
+	if err := ownNode(); err != nil {
+		fmt.Println("cmd/podlet: a network namespace for the tests:", err)
+		os.Exit(1)
+	}
 	code := m.Run()
 	if err := endCommon(); err != nil {
 		fmt.Println("the common podlet's end:", err)
@@ -51,6 +56,10 @@ type node struct {
 	images cri.ImageServiceClient
 	// cgroup is the name of the cgroup that is the parent of all pods.
 	cgroup string
+	// number tells the node from all others: its bridge and subnets are its own.
+	number int64
+	// flags are more of podlet's, for this node alone.
+	flags []string
 	// pods are the ids of all pods that were ever run here.
 	pods *podList
 }
@@ -159,14 +168,16 @@ func (n *node) start() {
 		n.pods = &podList{}
 	}
 	if n.cgroup == "" {
-		n.cgroup = fmt.Sprintf("podlet-test-%d-%d", os.Getpid(), nodes.Add(1))
+		n.number = nodes.Add(1)
+		n.cgroup = fmt.Sprintf("podlet-test-%d-%d", os.Getpid(), n.number)
 	}
 	log, err := os.OpenFile(filepath.Join(n.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		n.t.Fatal(err)
 	}
 	defer log.Close()
-	n.cmd = exec.Command("/proc/self/exe", "serve", "--listen", "unix://"+n.socket(), "--root", n.dir+"/root", "--state", n.dir+"/state", "--log-level", "debug")
+	args := []string{"serve", "--listen", "unix://" + n.socket(), "--root", n.dir + "/root", "--state", n.dir + "/state", "--log-level", "debug"}
+	n.cmd = exec.Command("/proc/self/exe", slices.Concat(args, n.network(), n.flags)...)
 	n.cmd.Env = append(os.Environ(), asPodlet+"=1")
 	n.cmd.Stdout, n.cmd.Stderr = log, log
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

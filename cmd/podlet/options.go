@@ -19,11 +19,19 @@ type options struct {
 	Durable   bool   `toml:"durable-layers"`
 	// CertsDirs are looked through in order for a registry's hosts.toml.
 	CertsDirs []string `toml:"certs-dirs"`
+	// Bridge is the name of the pods' bridge, or noBridge.
+	Bridge       string   `toml:"bridge"`
+	PodSubnets   []string `toml:"pod-subnets"`
+	NoMasquerade []string `toml:"no-masquerade"`
 }
+
+// noBridge stands for no pod network at all.
+const noBridge = "none"
 
 func defaultOptions() *options {
 	return &options{
 		Listen: "unix:///run/podlet/podlet.sock", Root: "/var/lib/podlet", State: "/run/podlet", LogFormat: "text", LogLevel: "info",
+		Bridge: "podlet0",
 	}
 }
 
@@ -34,6 +42,9 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.LogFormat, "log-format", o.LogFormat, "text or json, to stderr")
 	f.StringVar(&o.LogLevel, "log-level", o.LogLevel, "debug, info, warn or error")
 	f.StringSliceVar(&o.CertsDirs, "certs-dirs", o.CertsDirs, "directories with HOST/hosts.toml for registries (default /etc/podlet/certs.d, else /etc/containerd/certs.d)")
+	f.StringVar(&o.Bridge, "bridge", o.Bridge, "bridge of the pods, made if absent; each podlet on a node needs its own; \"none\" for pods that have lo only")
+	f.StringSliceVar(&o.PodSubnets, "pod-subnets", o.PodSubnets, "subnets for pods' addresses, at most one of IPv4 and one of IPv6 (default 10.88.0.0/16, and fd00:10:88::/64 if the node has IPv6)")
+	f.StringSliceVar(&o.NoMasquerade, "no-masquerade", o.NoMasquerade, "destinations that see pods by their own addresses, as they have a route back, e.g. the subnets of other nodes' pods")
 	f.BoolVar(&o.Durable, "durable-layers", o.Durable, "let fsync in containers reach the disk; a container's exit then waits for it")
 }
 

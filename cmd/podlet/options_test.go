@@ -27,11 +27,13 @@ func load(t *testing.T, text string, args ...string) (*options, error) {
 }
 
 func TestFlagsWinOverTheConfigFile(t *testing.T) {
-	o, err := load(t, "root = '/a'\nlog-level = 'debug'\ncerts-dirs = ['/x', '/y']\n", "--root", "/b", "--certs-dirs", "/z,/w")
+	o, err := load(t, "root = '/a'\nlog-level = 'debug'\ncerts-dirs = ['/x', '/y']\npod-subnets = ['10.1.0.0/16', 'fd00::/64']\nbridge = 'a'\n",
+		"--root", "/b", "--certs-dirs", "/z,/w", "--bridge", "b")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.Root != "/b" || o.LogLevel != "debug" || o.State != "/run/podlet" || !slices.Equal(o.CertsDirs, []string{"/z", "/w"}) {
+	if o.Root != "/b" || o.LogLevel != "debug" || o.State != "/run/podlet" || !slices.Equal(o.CertsDirs, []string{"/z", "/w"}) ||
+		o.Bridge != "b" || !slices.Equal(o.PodSubnets, []string{"10.1.0.0/16", "fd00::/64"}) {
 		t.Errorf("%+v", o)
 	}
 }

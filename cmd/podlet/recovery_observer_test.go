@@ -28,6 +28,7 @@ type sight struct {
 	containers map[string][]int // processes by the container in whose cgroup they are
 	cgroups    []string         // of containers, in whatever hierarchy
 	pins       []string
+	leases     []string // pods that have addresses
 	sockets    []string
 	pods       []string // directories of records
 	layers     []string
@@ -58,6 +59,10 @@ func (n *node) observe(others ...int) *sight {
 	s := &sight{pauses: map[string]int{}, containers: map[string][]int{}}
 	s.pins, s.sockets = names("/run/netns"), names(n.dir+"/state/pods")
 	s.pods, s.layers, s.trash = names(n.dir+"/root/state/pods"), names(n.dir+"/root/containers"), names(n.dir+"/root/trash")
+	for _, lease := range names(n.dir + "/state/network/leases") {
+		id, _, _ := strings.Cut(lease, "@")
+		s.leases = append(s.leases, id)
+	}
 	s.mounts = mountTable()
 	seen := map[string]bool{}
 	for _, root := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/*"} {
@@ -201,6 +206,7 @@ func (l lists) differences(s *sight, mounts map[string]bool) (wrong []string) {
 	compare("containers with processes", running, slices.Collect(maps.Keys(s.containers)))
 	compare("cgroups", running, s.cgroups)
 	compare("pins", pins, s.pins)
+	compare("leases", pins, s.leases)
 	compare("sockets", ready, s.sockets)
 	compare("records", pods, s.pods)
 	compare("layers", containers, s.layers)

@@ -66,8 +66,14 @@ func serve(ctx context.Context, o *options) (err error) {
 	defer func() { err = errors.Join(err, images.Close()) }()
 	puller := registry.New(registry.Config{Images: images, CertsDirs: o.CertsDirs, Agent: "podlet/" + version, Log: log})
 	defer puller.Close()
+	pods, closeNetwork, err := o.network(log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeNetwork()) }()
 	runtime, err := pod.Open(pod.Config{
 		Root: o.Root, State: o.State, CgroupMount: "/sys/fs/cgroup", NetNSDir: network.DefaultDir, Durable: o.Durable, Images: images, Log: log,
+		Network: pods,
 	})
 	if err != nil {
 		return err
