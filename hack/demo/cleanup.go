@@ -51,9 +51,10 @@ func nothingLeft(p *page, before *machine.Machine) error {
 		p.line("%s", change)
 	}
 	p.check(len(processes) == 0, "no process: every one that the demo started has ended")
-	for _, kind := range []string{"mount", "cgroup", "link"} {
+	for _, kind := range []string{"mount", "cgroup", "link", "table"} {
 		p.check(!mentions(changes, kind), "no %s: %d before, %d now", kind, before.Count(kind), after.Count(kind))
 	}
+	p.check(!mentions(changes, "sysctl"), "the node forwards packets as it did before: no more, no less")
 	p.check(!mentions(changes, "file") && !mentions(changes, "loop"), "no network namespace, loop device or file")
 	if len(processes) > 0 {
 		return fmt.Errorf("%d processes are left", len(processes))

@@ -92,7 +92,7 @@ func scenes(ctx context.Context, p *page, n *node.Node) error {
 		return err
 	}
 	for _, scene := range []func(context.Context, *page, *pair) error{
-		namespaces, localhost, logs, exec, limits, survival,
+		namespaces, localhost, network, logs, exec, limits, survival,
 	} {
 		if err := scene(ctx, p, pod); err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -16,6 +17,9 @@ import (
 
 // greeting is what web serves.
 const greeting = "hello from web"
+
+// bridge is the pods' bridge, the demo's own.
+const bridge = "podlet_demo"
 
 // Limits of web.
 const (
@@ -29,6 +33,8 @@ type pair struct {
 	node        *node.Node
 	id          string
 	web, client string
+	// ips are the pod's addresses, gateways the node's own in the same subnets, IPv4 first.
+	ips, gateways []string
 
 	// pids on the node.
 	pausePID, webPID, clientPID int
@@ -37,7 +43,9 @@ type pair struct {
 func start(ctx context.Context, p *page, podlet, layout string) (*node.Node, error) {
 	p.title("podlet serves the CRI")
 	began := time.Now()
-	n, err := node.Start(ctx, node.Options{Podlet: podlet, Images: []string{layout}})
+	n, err := node.Start(ctx, node.Options{
+		Podlet: podlet, Images: []string{layout}, Bridge: bridge, Subnets: node.Subnets("10.97.0.0/24", "fd00:10:97::/64"),
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -119,6 +127,7 @@ func runPod(ctx context.Context, p *page, n *node.Node) (*pair, error) {
 		return nil, err
 	}
 	p.check(states == "READY RUNNING RUNNING", "the CRI says: sandbox, web, client are %s", states)
+	p.line("its addresses: %s", strings.Join(pod.ips, ", "))
 	for _, log := range []string{"web.log", "client.log"} {
 		_, err := os.Stat(filepath.Join(n.LogDir(), log))
 		p.check(err == nil, "%s was there when StartContainer returned", log)
@@ -154,13 +163,16 @@ func (pod *pair) states(ctx context.Context) (string, error) {
 	return text, nil
 }
 
-// findPIDs reads the pids from the verbose statuses.
+// findPIDs reads the pids, and the network, from the verbose statuses.
 func (pod *pair) findPIDs(ctx context.Context) error {
 	status, err := pod.node.Runtime.PodSandboxStatus(ctx, &cri.PodSandboxStatusRequest{PodSandboxId: pod.id, Verbose: true})
 	if err != nil {
 		return fmt.Errorf("PodSandboxStatus: %w", err)
 	}
 	if pod.pausePID, err = pidOf(status.Info); err != nil {
+		return err
+	}
+	if pod.ips, pod.gateways, err = networkOf(status.Info); err != nil {
 		return err
 	}
 	for id, pid := range map[string]*int{pod.web: &pod.webPID, pod.client: &pod.clientPID} {
@@ -173,6 +185,16 @@ func (pod *pair) findPIDs(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+func networkOf(info map[string]string) (ips, gateways []string, err error) {
+	var seen struct {
+		Network struct{ IPs, Gateways []string } `json:"network"`
+	}
+	if err := json.Unmarshal([]byte(info["info"]), &seen); err != nil {
+		return nil, nil, fmt.Errorf("verbose status %q: %w", info["info"], err)
+	}
+	return seen.Network.IPs, seen.Network.Gateways, nil
 }
 
 func pidOf(info map[string]string) (int, error) {

@@ -1,6 +1,6 @@
 // Command leftovers runs a command and fails if that command left anything on
-// the machine: processes, mounts, cgroups, network namespaces and links, loop
-// devices, files.
+// the machine: processes, mounts, cgroups, network namespaces and links, a pod
+// network's rules and switches, loop devices, files.
 //
 //	leftovers COMMAND [ARG...]
 //

@@ -1,5 +1,6 @@
 // Package machine takes stock of what programs may leave behind on a machine:
-// mounts, cgroups, links, loop devices, network namespaces, files, processes.
+// mounts, cgroups, links, podlet's nftables tables, the switches of forwarding,
+// loop devices, network namespaces, files, processes.
 package machine
 
 import (
@@ -11,6 +12,8 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+
+	"podlet/internal/network/bridge"
 )
 
 // Places in which programs leave files; only their own entries are compared, not what lies deeper.
@@ -21,10 +24,13 @@ var (
 	AllPlaces = append([]string{"/tmp", "/var/tmp", "/dev/shm"}, StatePlaces...)
 )
 
+// forwarding are the switches, below /proc/sys, that a pod network sets.
+var forwarding = []string{"net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"}
+
 // Machine is what stands on the machine at one moment.
 type Machine struct {
 	// things are lines such as "mount /mnt (tmpfs)", with how many there are of each. The first word is the kind: mount,
-	// cgroup, link, loop, file.
+	// cgroup, link, table, sysctl, loop, file.
 	things map[string]int
 	// others are the cgroups with processes of somebody else's in them or below.
 	others map[string]bool
@@ -81,6 +87,19 @@ func Look(ours []Process, places []string) (*Machine, error) {
 	}
 	for _, link := range links {
 		m.things["link "+link.Name]++
+	}
+	tables, err := bridge.Tables()
+	if err != nil {
+		return nil, err
+	}
+	for _, table := range tables {
+		m.things["table "+table]++
+	}
+	for _, name := range forwarding {
+		// Absent where the kernel lacks the protocol.
+		if value, err := os.ReadFile("/proc/sys/" + name); err == nil {
+			m.things["sysctl "+name+" = "+strings.TrimSpace(string(value))]++
+		}
 	}
 	loops, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
 	if err != nil {

@@ -1,6 +1,13 @@
 // Package node starts a podlet with a root, a state directory and a socket of
 // its own, for the tools that need one and must leave nothing behind: the
 // demo, the benchmarks and whole-system tests.
+//
+// Its pods have lo only unless Options name a bridge, which is then made on the
+// machine itself, with rules, addresses and forwarding as on any node:
+//
+//	n, err := node.Start(ctx, node.Options{Bridge: "podlet_bench"})
+//
+// Close takes all of it back.
 package node
 
 import (
@@ -33,6 +40,10 @@ type Options struct {
 	Podlet string
 	// Wrap is a command, with its arguments, that is given podlet's command line and must end in executing it; nil for none.
 	Wrap []string
+	// Bridge is the name of the pods' bridge, which Close removes; "" for pods with lo only. Two nodes at once need two names, and Subnets that differ.
+	Bridge string
+	// Subnets are those of the bridge, as in --pod-subnets; nil for DefaultSubnets.
+	Subnets []string
 	// Images are OCI layouts or docker-archives to import before podlet serves.
 	Images []string
 }
@@ -111,6 +122,7 @@ func (n *Node) PID() int { return n.cmd.Process.Pid }
 func (n *Node) Serve(ctx context.Context) error {
 	argv := append(append([]string{}, n.o.Wrap...), n.o.Podlet, "serve",
 		"--listen", "unix://"+n.path("podlet.sock"), "--root", n.path("root"), "--state", n.path("state"))
+	argv = append(argv, n.networkFlags()...)
 	n.cmd = exec.Command(argv[0], argv[1:]...)
 	n.cmd.Stdout, n.cmd.Stderr = n.log, n.log
 	// ^C is for the tool, which still needs podlet to clean up.
@@ -239,5 +251,6 @@ func (n *Node) Close() error {
 	if n.log != nil {
 		failed = append(failed, n.log.Close())
 	}
+	failed = append(failed, n.removeNetwork())
 	return errors.Join(append(failed, os.RemoveAll(n.Dir))...)
 }
