@@ -206,14 +206,14 @@ func (s *Store) spoolArchive(ctx context.Context, r io.Reader) (archive, error) 
 }
 
 func spool(ctx context.Context, f *os.File, r io.Reader) (archive, error) {
-	in := &meter{ctx: ctx, r: r, most: -1}
+	in := &meter{ctx: ctx, r: io.NopCloser(r), most: -1}
 	plain, err := decompress(in)
 	if err != nil {
-		return nil, in.explain(err)
+		return nil, explain(ctx, err)
 	}
 	defer plain.Close()
 	if _, err := io.Copy(f, plain); err != nil {
-		return nil, in.explain(fmt.Errorf("archive: %w", err))
+		return nil, explain(ctx, fmt.Errorf("archive: %w", err))
 	}
 	return openTarArchive(ctx, f)
 }

@@ -19,7 +19,7 @@ var (
 
 // decompress gives the plain bytes of r, which is plain, gzip or zstd: what it is, its first bytes say. Close frees the decoder and leaves r alone.
 func decompress(r io.Reader) (io.ReadCloser, error) {
-	buffered := bufio.NewReaderSize(r, 128<<10)
+	buffered := bufio.NewReaderSize(r, 32<<10)
 	head, err := buffered.Peek(6)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err

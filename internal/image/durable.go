@@ -9,7 +9,8 @@ import (
 
 const fileDurable = "durable"
 
-// wakeSync asks for a round of syncLayers.
+// wakeSync asks for a round of syncLayers. That is done for a whole image, not after each layer: one that no image lists is thrown away by the next
+// Open anyway, and a file system that is being synced makes files slowly.
 func (s *Store) wakeSync() {
 	select {
 	case s.sync <- struct{}{}:

@@ -90,7 +90,6 @@ func (s *Store) settleLayers(layers []Digest) error {
 		if err := s.settleLayer(l, layers[:i]); err != nil {
 			return fmt.Errorf("layer %s: directories without an entry: %w", id, err)
 		}
-		s.wakeSync()
 	}
 	return nil
 }

@@ -192,6 +192,7 @@ func (s *Store) AddImage(ctx context.Context, config []byte, names []string, man
 	if !missing.IsZero() {
 		return Image{}, fmt.Errorf("layer %s is not in the store", missing)
 	}
+	defer s.wakeSync()
 	if err := s.settleLayers(fresh.Layers); err != nil {
 		return Image{}, err
 	}

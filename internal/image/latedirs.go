@@ -99,7 +99,7 @@ func (l *lateDirs) applyNext(r *bufio.Reader, root int) error {
 		}
 	}
 	at := unix.Timespec{Sec: sec, Nsec: nsec}
-	return os.NewSyscallError("utimensat", unix.UtimesNanoAt(unix.AT_FDCWD, procFD(fd), []unix.Timespec{at, at}, 0))
+	return os.NewSyscallError("utimensat", unix.UtimesNanoAt(fd, "", []unix.Timespec{at, at}, unix.AT_EMPTY_PATH))
 }
 
 func readBytes(r *bufio.Reader) ([]byte, error) {

@@ -55,6 +55,7 @@ type LayerSource struct {
 	Blob Digest
 	Size int64
 	// Open begins to read them: a tar, plain or compressed with gzip or zstd. It is not called where the store has the layer already, and once at most.
+	// A Read that waits must end with ctx. Another goroutine than the caller's may read and close.
 	Open func(ctx context.Context) (io.ReadCloser, error)
 	// Progress, if set, is told how far the layer is, from the calling goroutine, about every MiB read or thousand entries written, and at its end.
 	Progress func(LayerProgress)
@@ -117,7 +118,6 @@ func (s *Store) EnsureLayer(ctx context.Context, pins *Pins, src LayerSource) er
 	if err := s.addLayer(ctx, pins, src); err != nil {
 		return fmt.Errorf("layer %s: %w", src.DiffID, err)
 	}
-	s.wakeSync()
 	return nil
 }
 

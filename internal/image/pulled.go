@@ -1,10 +1,13 @@
 package image
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 )
@@ -15,8 +18,11 @@ type Remote interface {
 	// Document reads an index or a manifest: the one with the digest d, or, where d is zero, the one that the name leads to. More than most bytes are
 	// an error. mediaType is what the registry calls it, "" where it doesn't say.
 	Document(ctx context.Context, d Digest, most int64) (data []byte, mediaType string, err error)
-	// Blob begins to read a config or a layer of size bytes.
+	// Blob begins to read a config or a layer of size bytes. Its reader gives up when ctx ends.
 	Blob(ctx context.Context, d Digest, size int64) (io.ReadCloser, error)
+	// Wrong tells that what Blob gave last of d has another digest, or made no sense before its digest was known. It reports whether Blob is worth
+	// another try, because somebody else may have better bytes.
+	Wrong(d Digest) (again bool)
 }
 
 // PullOptions says how an image is pulled.
@@ -152,24 +158,36 @@ func (p *puller) readConfig(ctx context.Context) error {
 		p.configBytes = data
 		return nil
 	}
+	for {
+		data, err := p.fetchConfig(ctx, d)
+		if err == nil {
+			p.configBytes = data
+			return nil
+		}
+		if !errors.Is(err, ErrInvalid) || !p.r.Wrong(d.Digest) {
+			return err
+		}
+	}
+}
+
+func (p *puller) fetchConfig(ctx context.Context, d *descriptor) ([]byte, error) {
 	blob, err := p.r.Blob(ctx, d.Digest, d.Size)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer blob.Close()
 	// parseDocument bounded the size.
 	data, err := io.ReadAll(io.LimitReader(blob, d.Size+1))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if int64(len(data)) != d.Size {
-		return invalid("%s has not the %d bytes its descriptor says", d.Digest, d.Size)
+		return nil, invalid("%s has not the %d bytes its descriptor says", d.Digest, d.Size)
 	}
 	if !d.Digest.matches(data) {
-		return invalid("the bytes of %s have the digest %s", d.Digest, digestOf(data))
+		return nil, invalid("the bytes of %s have the digest %s", d.Digest, digestOf(data))
 	}
-	p.configBytes = data
-	return nil
+	return data, nil
 }
 
 func (p *puller) checkConfig() error {
@@ -188,7 +206,8 @@ func (p *puller) checkConfig() error {
 	return nil
 }
 
-// layers makes sure of all layers, the lowest first, several at a time. The first that fails ends the others.
+// layers makes sure of all layers, several at a time. The first that fails ends the others. The largest begin, so that none of them is worked on alone at
+// the end; to the result the order is nothing, since each layer has a directory of its own.
 func (p *puller) layers(ctx context.Context, pins *Pins, o PullOptions) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -199,7 +218,7 @@ func (p *puller) layers(ctx context.Context, pins *Pins, o PullOptions) error {
 	slots := make(chan struct{}, parallel)
 	var workers sync.WaitGroup
 	defer workers.Wait()
-	for i := range *p.manifest.Layers {
+	for _, i := range p.largestFirst() {
 		select {
 		case slots <- struct{}{}:
 		case <-ctx.Done():
@@ -220,6 +239,17 @@ func (p *puller) layers(ctx context.Context, pins *Pins, o PullOptions) error {
 	return context.Cause(ctx)
 }
 
+// largestFirst gives the layers' indices in the order of their sizes.
+func (p *puller) largestFirst() []int {
+	layers := *p.manifest.Layers
+	order := make([]int, len(layers))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(layers[b].Size, layers[a].Size) })
+	return order
+}
+
 func (p *puller) layer(ctx context.Context, pins *Pins, i int, progress func(LayerProgress)) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -228,10 +258,17 @@ func (p *puller) layer(ctx context.Context, pins *Pins, i int, progress func(Lay
 		}
 	}()
 	d := (*p.manifest.Layers)[i]
-	return p.s.EnsureLayer(ctx, pins, LayerSource{
+	src := LayerSource{
 		DiffID: p.config.diffIDs[i], Blob: d.Digest, Size: d.Size, Progress: progress,
 		Open: func(ctx context.Context) (io.ReadCloser, error) { return p.r.Blob(ctx, d.Digest, d.Size) },
-	})
+	}
+	for {
+		err := p.s.EnsureLayer(ctx, pins, src)
+		var unverified *unverifiedError
+		if !errors.As(err, &unverified) || !p.r.Wrong(d.Digest) {
+			return err
+		}
+	}
 }
 
 // addPulled makes the image visible. Unlike AddImage it takes a name with a digest, which becomes no tag.
@@ -248,6 +285,7 @@ func (s *Store) addPulled(ctx context.Context, full string, p *puller) (Image, e
 		return Image{}, err
 	}
 	fresh.RepoDigests = []string{digested}
+	defer s.wakeSync()
 	if err := s.settleLayers(fresh.Layers); err != nil {
 		return Image{}, err
 	}

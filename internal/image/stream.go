@@ -3,10 +3,10 @@ package image
 import (
 	"context"
 	"errors"
-	"fmt"
 	"hash"
 	"io"
 	"os"
+	"sync/atomic"
 
 	"podlet/internal/mount"
 )
@@ -21,45 +21,48 @@ func (s *Store) unpackInto(ctx context.Context, dir string, src LayerSource) (tr
 		return treeSize{}, err
 	}
 	defer tree.Close()
-	blob, err := src.Open(ctx)
+	p := s.newPipeline(ctx)
+	defer p.end()
+	blob, err := src.Open(p.ctx)
 	if err != nil {
 		return treeSize{}, err
 	}
-	defer blob.Close()
-
-	in := &meter{ctx: ctx, r: blob, most: src.Size}
+	in := &meter{ctx: p.ctx, r: blob, most: src.Size}
+	var blobHash hash.Hash
 	if !src.Blob.IsZero() {
-		in.hash = src.Blob.newHash()
+		blobHash = src.Blob.newHash()
 	}
-	plain, err := decompress(in)
+	compressed := p.readAhead(in, blobHash)
+	plain, err := decompress(compressed)
 	if err != nil {
-		return treeSize{}, err
+		return treeSize{}, explain(ctx, err)
 	}
-	defer plain.Close()
-	out := &meter{ctx: ctx, r: plain, most: -1, hash: src.DiffID.newHash()}
+	tarHash := src.DiffID.newHash()
+	out := p.readAhead(plain, tarHash)
 	size, err := unpack(ctx, out, tree, func(entries int64) {
-		src.report(LayerProgress{Read: in.n, Entries: entries})
+		src.report(LayerProgress{Read: in.n.Load(), Entries: entries})
 	})
 	if err != nil {
-		return treeSize{}, in.explain(err)
+		return treeSize{}, explain(ctx, err)
 	}
 	// What follows the archive's end belongs to the digests too.
 	if _, err := io.Copy(io.Discard, out); err != nil {
-		return treeSize{}, in.explain(invalid("after the tar's end: %w", err))
+		return treeSize{}, explain(ctx, invalid("after the tar's end: %w", err))
 	}
-	if _, err := io.Copy(io.Discard, in); err != nil {
-		return treeSize{}, in.explain(err)
+	if _, err := io.Copy(io.Discard, compressed); err != nil {
+		return treeSize{}, explain(ctx, err)
 	}
-	if src.Size >= 0 && in.n != src.Size {
-		return treeSize{}, invalid("%d bytes: its descriptor says %d", in.n, src.Size)
+	read := in.n.Load()
+	if src.Size >= 0 && read != src.Size {
+		return treeSize{}, &unverifiedError{invalid("%d bytes: its descriptor says %d", read, src.Size)}
 	}
-	if in.hash != nil && src.Blob.sum(in.hash) != src.Blob {
-		return treeSize{}, invalid("its bytes have the digest %s, not %s", src.Blob.sum(in.hash), src.Blob)
+	if blobHash != nil && src.Blob.sum(blobHash) != src.Blob {
+		return treeSize{}, &unverifiedError{invalid("its bytes have the digest %s, not %s", src.Blob.sum(blobHash), src.Blob)}
 	}
-	if got := src.DiffID.sum(out.hash); got != src.DiffID {
+	if got := src.DiffID.sum(tarHash); got != src.DiffID {
 		return treeSize{}, invalid("its tar has the diffID %s, not what the config says", got)
 	}
-	src.report(LayerProgress{Read: in.n, Entries: size.entries, Done: true})
+	src.report(LayerProgress{Read: read, Entries: size.entries, Done: true})
 	return size, nil
 }
 
@@ -75,14 +78,12 @@ func (s *Store) openTree(dir string) (*os.File, error) {
 	return tree, err
 }
 
-// meter counts and hashes what passes. It ends with the context, and at most bytes: who sends more than was announced is not read on.
+// meter is a layer's source: it counts what comes. It ends with the context, and at most bytes: who sends more than was announced is not read on.
 type meter struct {
 	ctx  context.Context
-	r    io.Reader
-	n    int64
+	r    io.ReadCloser
+	n    atomic.Int64
 	most int64 // -1: no limit
-	hash hash.Hash
-	err  error // what ended it, but for io.EOF
 }
 
 func (m *meter) Read(p []byte) (int, error) {
@@ -90,26 +91,39 @@ func (m *meter) Read(p []byte) (int, error) {
 		return 0, context.Cause(m.ctx)
 	}
 	n, err := m.r.Read(p)
-	m.n += int64(n)
-	if m.hash != nil {
-		m.hash.Write(p[:n])
-	}
-	if m.most >= 0 && m.n > m.most {
+	if total := m.n.Add(int64(n)); m.most >= 0 && total > m.most {
 		err = invalid("more than the %d bytes its descriptor says", m.most)
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		m.err = err
+		err = &sourceError{err}
 	}
 	return n, err
 }
 
-// explain tells a source that failed from a layer that is malformed: decoders wrap both in their own words.
-func (m *meter) explain(err error) error {
-	if m.ctx.Err() != nil {
-		return context.Cause(m.ctx)
+func (m *meter) Close() error { return m.r.Close() }
+
+// sourceError is a source that failed, and not a layer that is malformed: decoders wrap both in their own words.
+type sourceError struct{ err error }
+
+func (e *sourceError) Error() string { return "read: " + e.err.Error() }
+func (e *sourceError) Unwrap() error { return e.err }
+
+// unverifiedError is about bytes that need not be the blob's, since their digest is wrong or wasn't reached.
+type unverifiedError struct{ error }
+
+func (e *unverifiedError) Unwrap() error { return e.error }
+
+// explain gives what an error of some step comes from: the context, the source, or else the bytes.
+func explain(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
-	if m.err != nil {
-		return fmt.Errorf("read: %w", m.err)
+	var source *sourceError
+	if errors.As(err, &source) {
+		err = source
+	}
+	if errors.Is(err, ErrInvalid) {
+		return &unverifiedError{err}
 	}
 	return err
 }

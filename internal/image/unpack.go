@@ -36,7 +36,7 @@ type treeSize struct {
 //
 // The caller removes what an error leaves. progress is told the number of entries now and then.
 func unpack(ctx context.Context, r io.Reader, root *os.File, progress func(entries int64)) (treeSize, error) {
-	u := &unpacker{ctx: ctx, root: int(root.Fd()), parent: -1, progress: progress, buf: make([]byte, 256<<10)}
+	u := &unpacker{ctx: ctx, root: int(root.Fd()), parent: -1, progress: progress, buf: make([]byte, 128<<10)}
 	defer u.forgetParent()
 	late, err := newLateDirs(u.root)
 	if err != nil {

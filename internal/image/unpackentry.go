@@ -42,7 +42,7 @@ func (u *unpacker) file(parent int, base string, h *tar.Header, body io.Reader) 
 	if isSparse(h) {
 		err = u.copySparse(fd, h, body)
 	} else {
-		err = u.copy(fd, body)
+		err = u.copy(fd, h.Size, body)
 	}
 	if err != nil {
 		return err
@@ -53,26 +53,26 @@ func (u *unpacker) file(parent int, base string, h *tar.Header, body io.Reader) 
 	if err := setXattrs(unix.Setxattr, procFD(fd), h, nil); err != nil {
 		return err
 	}
-	if err := unix.UtimesNanoAt(unix.AT_FDCWD, procFD(fd), times(h), 0); err != nil {
+	// By the fd itself (Linux 5.8): by a path of /proc the call takes five times as long.
+	if err := unix.UtimesNanoAt(fd, "", times(h), unix.AT_EMPTY_PATH); err != nil {
 		return os.NewSyscallError("utimensat", err)
 	}
 	return u.count(fd)
 }
 
-func (u *unpacker) copy(fd int, body io.Reader) error {
+// copy writes the file in pieces as large as the buffer: most files are one write.
+func (u *unpacker) copy(fd int, size int64, body io.Reader) error {
 	since := 0
-	for {
-		n, err := body.Read(u.buf)
-		if werr := writeAll(fd, u.buf[:n]); werr != nil {
-			return werr
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
+	for left := size; left > 0; {
+		piece := u.buf[:min(left, int64(len(u.buf)))]
+		if _, err := io.ReadFull(body, piece); err != nil {
 			return invalid("content: %w", err)
 		}
-		if since += n; since >= 1<<20 {
+		if err := writeAll(fd, piece); err != nil {
+			return err
+		}
+		left -= int64(len(piece))
+		if since += len(piece); since >= 1<<20 {
 			since = 0
 			u.progress(u.size.entries)
 		}
@@ -80,6 +80,7 @@ func (u *unpacker) copy(fd int, body io.Reader) error {
 			return context.Cause(u.ctx)
 		}
 	}
+	return nil
 }
 
 // copySparse leaves holes where the content is zero: the tar reader gives the zeros of a hole as if they stood in the archive.

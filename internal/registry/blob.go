@@ -15,6 +15,7 @@ import (
 type blob struct {
 	ctx    context.Context
 	r      *remote
+	digest image.Digest
 	what   string
 	size   int64
 	n      int64 // bytes given
@@ -31,6 +32,9 @@ const repeatBytes = 256 << 10
 // open asks the hosts for the bytes from n on.
 func (b *blob) open() error {
 	return b.r.each(b.ctx, false, b.what, func(c *client) error {
+		if b.r.isWrong(b.digest, c) {
+			return fail(image.ErrInvalid, "%s: what it sent is malformed or has another digest", shown(c.host.URL))
+		}
 		q := b.r.request(c, b.what, []string{"*/*"})
 		q.from = b.n
 		answer, err := c.get(b.ctx, q)
@@ -42,6 +46,9 @@ func (b *blob) open() error {
 			return err
 		}
 		b.from, b.body = c, answer.Body
+		if b.n == 0 {
+			b.r.sends(b.digest, c)
+		}
 		return nil
 	})
 }

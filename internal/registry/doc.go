@@ -11,6 +11,7 @@
 //     loopback or link-local address unless the registry has one. Checked on the address that is connected to, so that DNS can't lie.
 //   - An error's text holds no credential, token or query of a URL; what a server says in it is cut and cleaned of them (containerd#5453).
 //   - Everything a server sends has a bound, and a pull without progress ends.
+//   - A host whose bytes of a blob are malformed or have another digest is not asked for that blob again; the next host is, as for every other failure.
 //   - A sick hosts.toml fails pulls of its host alone.
 //
 // Lock order: Puller.mu is held over no call out of the package.

@@ -214,7 +214,8 @@ func (p *Puller) remote(key flightKey, hidden *secrets) (*remote, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", image.ErrInvalid, err)
 	}
-	r := &remote{registry: reference.Domain(named), repository: reference.Path(named), watch: &watch{}}
+	r := &remote{registry: reference.Domain(named), repository: reference.Path(named), watch: &watch{}, log: p.Log.With("image", key.name)}
+	r.mu.sent, r.mu.wrong = map[image.Digest]*client{}, map[image.Digest][]*client{}
 	if tagged, ok := named.(reference.Tagged); ok {
 		r.tag = tagged.Tag()
 	}

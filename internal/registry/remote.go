@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"mime"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 
 	"podlet/internal/image"
 )
@@ -24,6 +26,14 @@ type remote struct {
 	registry, repository, tag string
 	clients                   []*client
 	watch                     *watch
+	log                       *slog.Logger
+
+	mu struct {
+		sync.Mutex
+		// sent is who sent a blob's first byte; wrong is whose bytes were of no use.
+		sent  map[image.Digest]*client
+		wrong map[image.Digest][]*client
+	}
 }
 
 // Document implements image.Remote.
@@ -88,13 +98,40 @@ func documentType(h http.Header) string {
 
 // Blob implements image.Remote.
 func (r *remote) Blob(ctx context.Context, d image.Digest, size int64) (io.ReadCloser, error) {
-	b := &blob{ctx: ctx, r: r, what: "blobs/" + d.String(), size: size, repeats: maxRepeats}
+	b := &blob{ctx: ctx, r: r, digest: d, what: "blobs/" + d.String(), size: size, repeats: maxRepeats}
 	r.watch.enter()
 	if err := b.open(); err != nil {
 		r.watch.leave()
 		return nil, err
 	}
 	return b, nil
+}
+
+// Wrong implements image.Remote: who sent the blob is not asked for it again in this pull. Of one that came from two hosts the first is blamed first.
+func (r *remote) Wrong(d image.Digest) (again bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.mu.sent[d]
+	if c == nil {
+		return false
+	}
+	delete(r.mu.sent, d)
+	r.mu.wrong[d] = append(r.mu.wrong[d], c)
+	again = slices.ContainsFunc(r.clients, func(c *client) bool { return c.host.Pull && !slices.Contains(r.mu.wrong[d], c) })
+	r.log.Warn("what a host sent for a blob is malformed or has another digest", "host", shown(c.host.URL), "why", c.host.Why, "blob", d, "others to ask", again)
+	return again
+}
+
+func (r *remote) sends(d image.Digest, c *client) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mu.sent[d] = c
+}
+
+func (r *remote) isWrong(d image.Digest, c *client) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Contains(r.mu.wrong[d], c)
 }
 
 func (r *remote) request(c *client, what string, accept []string) request {
