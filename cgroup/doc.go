@@ -49,20 +49,21 @@
 //
 // # What github.com/containerd/cgroups does here
 //
-// It reads what the v2 tree counts (stats.go), below a kept fd, and converts
-// cpu.shares (cpu.go); the tests ask it for a second opinion on the layout, on
-// limits and on use. It makes, limits, kills and removes nothing. On v2 it walks by
-// string, enables controllers from the root down in other owners' cgroups, stacks
-// device programs that can only shrink permissions, and kills by pid. On v1 it makes
-// a directory in every tree there is, opens by string, writes the values in an order
-// that knows nothing of what stands there, so that an update can neither be taken
-// back nor lower memory and memory+swap together, and opens 17 files for the three
-// or five of the memory controller that CRI's statistics need.
+// It converts cpu.shares (cpu.go); the tests ask it for a second opinion on the
+// layout, on limits and on use. It makes, limits, kills and removes nothing. On v2
+// it walks by string, enables controllers from the root down in other owners'
+// cgroups, stacks device programs that can only shrink permissions, and kills by
+// pid. On v1 it makes a directory in every tree there is, opens by string, and
+// writes the values in an order that knows nothing of what stands there, so that
+// an update can neither be taken back nor lower memory and memory+swap together.
+// For statistics it opens each file anew, on v1 17 of the memory controller in
+// place of the four that CRI needs, and takes one that is missing for 0: see [Meter].
 //
 // # Locks
 //
 // Group.update serialises Update of one group. Hierarchy.programs guards the
 // cache of loaded device programs and is taken inside Group.update; no blocking
-// call but bpf(2) is made under it. Everything else has no lock: the kernel's
+// call but bpf(2) is made under it. Meter.mu is held while one cgroup's counters
+// are read, and taken inside no other. Everything else has no lock: the kernel's
 // cgroup_mutex is the one that counts.
 package cgroup

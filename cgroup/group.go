@@ -19,6 +19,8 @@ type Group struct {
 	v2   *os.File // nil on V1, and where Load found none
 	made []Made
 
+	meter Meter // Stats reads by it
+
 	update sync.Mutex // held by Update from its first read to its last write
 }
 
@@ -40,7 +42,7 @@ func (h *Hierarchy) Create(ctx context.Context, p Path, r *Resources) (*Group, e
 	if err != nil {
 		return nil, fmt.Errorf("create cgroup %s: %w", p, err)
 	}
-	g := &Group{h: h, path: p}
+	g := h.group(p)
 	var leaves []*tree
 	for _, t := range h.trees {
 		if err = ctx.Err(); err != nil {
@@ -70,6 +72,12 @@ func (h *Hierarchy) Create(ctx context.Context, p Path, r *Resources) (*Group, e
 		return nil, errors.Join(fmt.Errorf("create cgroup %s: %w", p, err), g.unmake(leaves))
 	}
 	return g, nil
+}
+
+func (h *Hierarchy) group(p Path) *Group {
+	g := &Group{h: h, path: p}
+	g.meter.h, g.meter.path, g.meter.group = h, p, g
+	return g
 }
 
 // limit puts the limits on a group just made, whose failure ends in unmake.
@@ -107,7 +115,7 @@ func (g *Group) unmake(leaves []*tree) error {
 // error wraps fs.ErrNotExist. A v1 group that a podlet left frozen when it died
 // inside Kill is thawed.
 func (h *Hierarchy) Load(p Path) (*Group, error) {
-	g := &Group{h: h, path: p}
+	g := h.group(p)
 	found := false
 	for _, t := range h.trees {
 		fd, err := t.root.openDir(p.rel)
@@ -154,8 +162,9 @@ func (g *Group) Made() []Made { return g.made }
 // CLONE_INTO_CGROUP. The group owns it. It is nil on V1.
 func (g *Group) V2Dir() *os.File { return g.v2 }
 
-// Close closes the group's fd. The cgroup itself stays.
+// Close closes the group's fds. The cgroup itself stays.
 func (g *Group) Close() {
+	g.meter.Close()
 	if g.v2 != nil {
 		g.v2.Close()
 	}

@@ -50,7 +50,8 @@ type Hierarchy struct {
 	by        map[string]*tree // controller name to tree; v2's are there where no v1 tree has it
 	pageSizes []string         // huge page sizes as in "2MB"
 	programs  programCache
-	noProgram error // why no device program can be loaded; nil where it can
+	budget    openBudget // of Meters
+	noProgram error      // why no device program can be loaded; nil where it can
 }
 
 // tree is one mounted hierarchy.
@@ -70,7 +71,7 @@ func Open(mountpoint string) (*Hierarchy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find cgroup mounts below %s: %w", mountpoint, err)
 	}
-	h := &Hierarchy{by: map[string]*tree{}, noProgram: errors.New("there is no cgroup2 mount to attach a device program to")}
+	h := &Hierarchy{by: map[string]*tree{}, budget: newOpenBudget(), noProgram: errors.New("there is no cgroup2 mount to attach a device program to")}
 	if err := h.open(mountpoint, mounts); err != nil {
 		h.Close()
 		return nil, fmt.Errorf("open the cgroup hierarchies at %s: %w", mountpoint, err)

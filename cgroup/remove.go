@@ -21,8 +21,9 @@ const (
 // Remove removes the group in every tree, with the cgroups that the app made in
 // it. It ends nothing: call Kill and WaitEmpty first. What is busy is tried
 // again until ctx ends; the error then names a process that is still there.
-// A group that is gone already is success.
+// A group that is gone already is success. Stats finds no group any more.
 func (g *Group) Remove(ctx context.Context) error {
+	g.meter.Close()
 	return untilRemoved(ctx, "cgroup "+g.path.String(), g.remove, func() ([]int, error) { return g.Procs(context.WithoutCancel(ctx)) })
 }
 

@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/containerd/cgroups/v3"
 	"github.com/containerd/cgroups/v3/cgroup1"
@@ -80,11 +83,14 @@ func TestStats(t *testing.T) {
 			t.Fatal(err)
 		}
 		after := oracle(t, g)
-		if s.CPUUsage < before.cpu || s.CPUUsage > after.cpu || before.cpu == 0 {
-			t.Errorf("CPU %d, containerd's library has %d before and %d after", s.CPUUsage, before.cpu, after.cpu)
+		if s.CPU == nil || s.CPU.Usage < before.cpu || s.CPU.Usage > after.cpu || before.cpu == 0 {
+			t.Errorf("CPU %+v, containerd's library has %d before and %d after", s.CPU, before.cpu, after.cpu)
+		}
+		if s.CPU.Rate != nil {
+			t.Errorf("a rate of %d from one reading", *s.CPU.Rate)
 		}
 		m := s.Memory
-		if m == nil || s.Tasks == nil {
+		if m == nil {
 			t.Fatalf("stats %+v", s)
 		}
 		if !near(m.Usage, before.memory) || !near(m.WorkingSet, before.workingSet) || !near(m.RSS, before.rss) || m.RSS < 32*mib || m.PageFaults < before.faults {
@@ -93,8 +99,8 @@ func TestStats(t *testing.T) {
 		if m.Limit != 64*mib || before.limit != 64*mib || before.pidsLimit != 100 {
 			t.Errorf("limit %d; by the library %d bytes and %d pids", m.Limit, before.limit, before.pidsLimit)
 		}
-		if *s.Tasks == 0 || before.tasks == 0 {
-			t.Errorf("tasks %d, by the library %d", *s.Tasks, before.tasks)
+		if s.Tasks != nil {
+			t.Errorf("a group's stats count %d tasks, which costs a file that nobody asks for", *s.Tasks)
 		}
 		if s.Swap != nil && (s.Swap.Limit != 0 || s.Swap.Usage > mib) {
 			t.Errorf("swap %+v, and none is allowed", s.Swap)
@@ -104,9 +110,11 @@ func TestStats(t *testing.T) {
 			t.Errorf("pressure %v %v %v, the kernel has it: %v", s.CPUPressure, s.MemoryPressure, s.IOPressure, hasPSI)
 		}
 		// The pod's own cgroup, and one without limits.
-		pod, err := h.Stats(g.Path().Parent())
-		if err != nil || pod.CPUUsage < s.CPUUsage {
-			t.Errorf("of the parent %+v, %v", pod, err)
+		parent := h.Meter(g.Path().Parent())
+		defer parent.Close()
+		pod, err := parent.Read()
+		if err != nil || pod.CPU == nil || pod.CPU.Usage < s.CPU.Usage || pod.Tasks == nil || *pod.Tasks < before.tasks || before.tasks == 0 {
+			t.Errorf("of the parent %+v, %v; the library counts %d tasks in the group", pod, err, before.tasks)
 		}
 		plain, err := create(t, h, path(t, "statsplain"), nil).Stats()
 		if err != nil || plain.Memory != nil && plain.Memory.Limit != -1 {
@@ -115,17 +123,187 @@ func TestStats(t *testing.T) {
 	})
 }
 
-// A group that is gone is told so, and doesn't read as one that used nothing.
+// A group that is gone is told so, and doesn't read as one that used nothing, nor as another that has its path: whether or not its files
+// were open before.
 func TestStatsGone(t *testing.T) {
 	layouts(t, func(t *testing.T, h *Hierarchy) {
-		g := create(t, h, path(t, "statsgone"), nil)
-		if err := g.Remove(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if s, err := g.Stats(); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("stats of a removed group: %+v, %v", s, err)
+		for _, read := range []bool{true, false} {
+			if !read && h.v2 == nil {
+				continue // only a v2 directory tells one cgroup from the next of its path before any file was opened
+			}
+			g, err := h.Create(t.Context(), path(t, "statsgone"), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() {
+				if err := h.RemoveMade(g.Path().Parent(), g.Made()); err != nil {
+					t.Error(err)
+				}
+				g.Close()
+			}()
+			if read {
+				if _, err := g.Stats(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			// As somebody else would remove it, who doesn't tell the Group.
+			if err := g.remove(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if s, err := g.Stats(); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("stats of a removed group: %+v, %v", s, err)
+			}
+			other := create(t, h, g.Path(), nil)
+			if s, err := g.Stats(); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("stats of a removed group whose path another one has: %+v, %v", s, err)
+			}
+			if _, err := other.Stats(); err != nil {
+				t.Error(err)
+			}
+			if err := other.Remove(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if s, err := other.Stats(); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("stats after Remove: %+v, %v", s, err)
+			}
 		}
 	})
+}
+
+// A Meter of a path reads whichever cgroup has it, and takes no rate from one to the other.
+func TestMeterFollowsPath(t *testing.T) {
+	layouts(t, func(t *testing.T, h *Hierarchy) {
+		p := path(t, "followed")
+		m := h.Meter(p)
+		defer m.Close()
+		if s, err := m.Read(); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("before there is one: %+v, %v", s, err)
+		}
+		first := create(t, h, p, nil)
+		c := start(t, first, "alloc 1000000")
+		if line := c.line(t); line != "allocated" {
+			t.Fatal(line)
+		}
+		before, err := m.Read()
+		if err != nil || before.CPU == nil || before.CPU.Usage == 0 {
+			t.Fatalf("%+v, %v", before, err)
+		}
+		if err := errors.Join(first.Kill(t.Context()), first.WaitEmpty(t.Context()), first.Remove(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := m.Read(); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("between the two: %+v, %v", s, err)
+		}
+		second := create(t, h, p, nil)
+		s, err := m.Read()
+		if err != nil || s.CPU == nil || s.CPU.Usage >= before.CPU.Usage || s.CPU.Rate != nil {
+			t.Errorf("of the second: %+v, %v", s, err)
+		}
+		if err := second.Remove(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		// One that has used more than the last when it is first looked at.
+		c = start(t, create(t, h, p, nil), "alloc 1000000")
+		if line := c.line(t); line != "allocated" {
+			t.Fatal(line)
+		}
+		time.Sleep(rateLeast)
+		if s, err := m.Read(); err != nil || s.CPU == nil || s.CPU.Usage == 0 || s.CPU.Rate != nil {
+			t.Errorf("of the third: %+v, %v", s, err)
+		}
+	})
+}
+
+// A controller that is enabled only later is read from then on.
+func TestStatsOfLateController(t *testing.T) {
+	h := open(t, top)
+	if !h.onV2("memory") {
+		t.Skip("a v1 controller is always enabled")
+	}
+	const control = "cgroup.subtree_control"
+	if enabled, err := h.v2.root.read(control); err != nil || !strings.Contains(enabled, "memory") {
+		t.Cleanup(func() { h.v2.root.write(control, "-memory") })
+	}
+	// Parents of another owner, for whom nothing is enabled.
+	p := path(t, "late", "group")
+	for n := 1; n < p.depth(); n++ {
+		if err := h.v2.root.mkdir(p.ancestor(n).rel); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { h.v2.root.rmdir(p.ancestor(n).rel) })
+	}
+	g := create(t, h, p, nil)
+	s, err := g.Stats()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Memory != nil {
+		t.Fatalf("memory %+v without the controller", s.Memory)
+	}
+	for n := range p.depth() {
+		if err := h.v2.root.write(filepath.Join(".", p.ancestor(n).rel, control), "+memory"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := openFiles(t)
+	if s, err := g.Stats(); err != nil || s.Memory == nil {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if now := openFiles(t); now <= before {
+		t.Error("what came late isn't kept open")
+	}
+}
+
+// What a Meter opens, it closes; and beyond the budget it keeps nothing open.
+func TestMeterFiles(t *testing.T) {
+	h := open(t, top)
+	// With a limit for each controller, so that all are enabled.
+	g := create(t, h, path(t, "meterfiles"), everything(t, h))
+	before := openFiles(t)
+	for range 3 {
+		if _, err := g.Stats(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kept := openFiles(t) - before
+	if kept < 3 || kept > statFiles {
+		t.Errorf("%d files kept open", kept)
+	}
+	if n := h.budget.open.Load(); n != int64(kept) {
+		t.Errorf("%d files are counted, %d are open", n, kept)
+	}
+	h.budget.most = int64(kept) - 1
+	if _, err := g.Stats(); err != nil {
+		t.Fatal(err)
+	}
+	if now := openFiles(t); now != before || h.budget.open.Load() != 0 {
+		t.Errorf("%d files are open beyond the budget", now-before)
+	}
+	if _, err := g.Stats(); err != nil {
+		t.Errorf("beyond the budget: %v", err)
+	}
+	h.budget.most = 1000
+	m := h.Meter(g.Path())
+	if _, err := m.Read(); err != nil {
+		t.Fatal(err)
+	}
+	m.Close()
+	if now := openFiles(t); now != before {
+		t.Errorf("%d files are open after Close", now-before)
+	}
+	if s, err := m.Read(); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("after Close: %+v, %v", s, err)
+	}
+}
+
+// openFiles counts the test's own.
+func openFiles(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
 }
 
 func TestPressure(t *testing.T) {
@@ -165,35 +343,27 @@ func TestPressure(t *testing.T) {
 	}
 }
 
-func TestParsePressure(t *testing.T) {
-	at := t.TempDir()
-	d, err := openDir(at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.close()
-	text := "some avg10=1.50 avg60=0.25 avg300=100.00 total=7\nfull avg10=0.00 avg60=0.00 avg300=3.00 total=5 new=x\n"
-	want := Pressure{Some: PressureLine{1.5, 0.25, 100, 7000}, Full: PressureLine{0, 0, 3, 5000}}
-	for text, want := range map[string]*Pressure{text: &want, "some avg10=1.0.0 total=1\n": nil, "full total=-1\n": nil} {
-		if err := os.WriteFile(filepath.Join(at, "p"), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		got, err := d.pressure("p")
-		if (err == nil) != (want != nil) || want != nil && *got != *want {
-			t.Errorf("%q: %+v, %v", text, got, err)
-		}
-	}
-	if p, err := d.pressure("missing"); p != nil || err != nil {
-		t.Errorf("a missing file: %v, %v", p, err)
-	}
-}
-
+// BenchmarkStats is what one container costs whoever asks for its use, and what it would cost if its files were opened each time.
 func BenchmarkStats(b *testing.B) {
 	h := open(b, top)
 	g := create(b, h, path(b, "bench", "stats"), everything(b, h))
-	for b.Loop() {
-		if _, err := g.Stats(); err != nil {
-			b.Fatal(err)
-		}
+	for name, after := range map[string]func(){"kept": func() {}, "opened": g.meter.closeFiles} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := g.Stats(); err != nil {
+					b.Fatal(err)
+				}
+				after()
+			}
+		})
 	}
+}
+
+// noneFromMax reads the library's number for "max".
+func noneFromMax(n uint64) int64 {
+	if n > math.MaxInt64 {
+		return -1
+	}
+	return int64(n)
 }

@@ -2,49 +2,52 @@ package cri
 
 import (
 	"context"
-	"errors"
 
+	"google.golang.org/grpc"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"podlet/internal/network"
 	"podlet/pod"
 )
 
-// PodSandboxStats tells what one pod uses.
+// PodSandboxStats tells what one pod uses; of one that isn't ready, nothing.
 func (s *Server) PodSandboxStats(ctx context.Context, r *cri.PodSandboxStatsRequest) (*cri.PodSandboxStatsResponse, error) {
 	st, err := s.Pods.PodStats(ctx, r.GetPodSandboxId())
 	if err != nil {
 		return nil, err
 	}
-	return &cri.PodSandboxStatsResponse{Stats: podStats(st)}, nil
+	return &cri.PodSandboxStatsResponse{Stats: s.podStats(st)}, nil
 }
 
 // ListPodSandboxStats tells what the ready pods that a filter lets through use.
 func (s *Server) ListPodSandboxStats(ctx context.Context, r *cri.ListPodSandboxStatsRequest) (*cri.ListPodSandboxStatsResponse, error) {
-	f := r.GetFilter()
-	answer := &cri.ListPodSandboxStatsResponse{}
-	for _, st := range s.Pods.Pods(ctx) {
-		if st.State != pod.PodReady || !prefixed(st.ID, f.GetId()) || !selects(f.GetLabelSelector(), st.Spec.Labels) {
-			continue
-		}
-		stats, err := s.Pods.PodStats(ctx, st.ID)
-		if errors.Is(err, pod.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		answer.Stats = append(answer.Stats, podStats(stats))
-	}
-	return answer, nil
+	return &cri.ListPodSandboxStatsResponse{Stats: s.listPodStats(ctx, r.GetFilter())}, nil
 }
 
-func podStats(st *pod.PodStats) *cri.PodSandboxStats {
-	linux := &cri.LinuxPodSandboxStats{Cpu: cpuUsage(st.Stats, st.Time), Memory: memoryUsage(st.Stats, st.Time), Io: ioUsage(st.Stats, st.Time)}
-	if st.Stats != nil && st.Tasks != nil {
-		linux.Process = &cri.ProcessUsage{Timestamp: st.Time.UnixNano(), ProcessCount: count(*st.Tasks)}
+// StreamPodSandboxStats is ListPodSandboxStats in answers of bounded size.
+func (s *Server) StreamPodSandboxStats(r *cri.StreamPodSandboxStatsRequest, to grpc.ServerStreamingServer[cri.StreamPodSandboxStatsResponse]) error {
+	return inParts(s.listPodStats(to.Context(), r.GetFilter()), func(part []*cri.PodSandboxStats) error {
+		return to.Send(&cri.StreamPodSandboxStatsResponse{PodSandboxStats: part})
+	})
+}
+
+func (s *Server) listPodStats(ctx context.Context, f *cri.PodSandboxStatsFilter) []*cri.PodSandboxStats {
+	list := s.Pods.AllPodStats(ctx, func(p *pod.PodStatus) bool {
+		return prefixed(p.ID, f.GetId()) && selects(f.GetLabelSelector(), p.Spec.Labels)
+	})
+	all := make([]*cri.PodSandboxStats, 0, len(list))
+	for _, st := range list {
+		all = append(all, s.podStats(st))
 	}
-	for _, c := range st.Containers {
-		linux.Containers = append(linux.Containers, containerStats(c))
+	return all
+}
+
+func (s *Server) podStats(st *pod.PodStats) *cri.PodSandboxStats {
+	linux := &cri.LinuxPodSandboxStats{
+		Cpu: cpuUsage(st.Stats), Memory: memoryUsage(st.Stats), Io: ioUsage(st.Stats), Network: networkUsage(st), Containers: s.containersStats(st.Containers),
+	}
+	if st.Stats != nil && st.Tasks != nil {
+		linux.Process = &cri.ProcessUsage{Timestamp: st.Stats.Time.UnixNano(), ProcessCount: count(*st.Tasks)}
 	}
 	return &cri.PodSandboxStats{
 		Attributes: &cri.PodSandboxAttributes{
@@ -52,4 +55,49 @@ func podStats(st *pod.PodStats) *cri.PodSandboxStats {
 		},
 		Linux: linux,
 	}
+}
+
+// defaultLink is what pod networks call a pod's first link.
+const defaultLink = "eth0"
+
+// networkUsage is nil for a pod without a link of its own: kubelets read a default interface wherever there is a network. A pod without eth0 has its
+// first link for that.
+func networkUsage(st *pod.PodStats) *cri.NetworkUsage {
+	if len(st.Links) == 0 {
+		return nil
+	}
+	first := 0
+	for i, l := range st.Links {
+		if l.Name == defaultLink {
+			first = i
+		}
+	}
+	usage := &cri.NetworkUsage{Timestamp: st.LinksTime.UnixNano(), DefaultInterface: linkUsage(st.Links[first])}
+	for i, l := range st.Links {
+		if i != first {
+			usage.Interfaces = append(usage.Interfaces, linkUsage(l))
+		}
+	}
+	return usage
+}
+
+func linkUsage(c network.Counters) *cri.NetworkInterfaceUsage {
+	return &cri.NetworkInterfaceUsage{
+		Name: c.Name, RxBytes: count(c.RxBytes), RxErrors: count(c.RxErrors), TxBytes: count(c.TxBytes), TxErrors: count(c.TxErrors),
+	}
+}
+
+// partLength is how many of a list go into one answer of a stream.
+const partLength = 100
+
+// inParts hands a list on in parts that are never empty.
+func inParts[T any](list []T, send func([]T) error) error {
+	for len(list) > 0 {
+		n := min(len(list), partLength)
+		if err := send(list[:n]); err != nil {
+			return err
+		}
+		list = list[n:]
+	}
+	return nil
 }

@@ -220,8 +220,9 @@ func (p *Pod) anyRuns() bool {
 	return false
 }
 
-// letGo ends the connection to pause without ending pause. Close waits for processEnded, which takes the pod's lock.
+// letGo ends the connection to pause without ending pause, and statistics. Close waits for processEnded, which takes the pod's lock.
 func (p *Pod) letGo() {
+	p.meters.end()
 	if conn := p.conn(); conn != nil {
 		conn.Close()
 	}

@@ -27,6 +27,7 @@ type Pod struct {
 	rebooted bool
 	// tearing holds a token while the pod is torn down.
 	tearing chan struct{}
+	meters  podMeters
 
 	mu struct {
 		sync.Mutex
@@ -75,6 +76,7 @@ type Container struct {
 	clearing chan struct{}
 	// using is held while the fd of group is used outside the pod's mu, and to close it. Order: using, then the pod's mu.
 	using sync.RWMutex
+	layer layerCount
 }
 
 // containerRecord is what stands on disk of a container.

@@ -28,13 +28,14 @@ type Runtime struct {
 	machine spec.Machine
 	nursery nursery
 	janitor janitor
+	layers  layerCounter
 	parents parents
 	starts  flights
 
 	// life ends with Close; what outlasts a request runs under it.
 	life context.Context
 	end  context.CancelFunc
-	// work are the keepers, the recoveries and the janitor.
+	// work are the keepers, the recoveries, the janitor and the counter of writable layers.
 	work sync.WaitGroup
 
 	mu struct {
@@ -78,6 +79,7 @@ func Open(cfg Config) (_ *Runtime, err error) {
 	if err := r.recover(); err != nil {
 		return nil, err
 	}
+	r.layers.start(r)
 	return r, nil
 }
 

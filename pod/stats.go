@@ -5,29 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"podlet/cgroup"
-	"podlet/internal/network"
 )
 
-// ContainerStats is what a running container uses.
+// ContainerStats is what a container uses.
 type ContainerStats struct {
 	*ContainerStatus
+	// Stats is nil where the container doesn't run.
 	*cgroup.Stats
-	Time time.Time
+	// Layer is nil as long as it hasn't been counted.
+	Layer *LayerUsage
 }
 
-// PodStats is what a pod uses: its cgroup parent, its network and its running containers.
-type PodStats struct {
-	*PodStatus
-	*cgroup.Stats
-	Time       time.Time
-	Links      []network.Link
-	Containers []*ContainerStats
-}
-
-// ContainerStats reads what one container uses. One that doesn't run is ErrState.
+// ContainerStats reads what one container uses.
 func (r *Runtime) ContainerStats(ctx context.Context, id string) (*ContainerStats, error) {
 	c, err := r.container(ctx, id)
 	if err != nil {
@@ -40,80 +31,54 @@ func (r *Runtime) ContainerStats(ctx context.Context, id string) (*ContainerStat
 	return s, nil
 }
 
-// AllContainerStats reads what the running containers that want lets through use. One that ends meanwhile is left out.
-func (r *Runtime) AllContainerStats(ctx context.Context, want func(*ContainerStatus) bool) ([]*ContainerStats, error) {
-	var list []*ContainerStats
-	for _, st := range r.Containers(ctx) {
-		if st.State != Running || !want(st) {
-			continue
-		}
-		s, err := r.ContainerStats(ctx, st.ID)
-		if gone(err) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, s)
+// AllContainerStats reads what the running containers that want lets through use. One that ends meanwhile is left out, and so are those of which a new
+// podlet doesn't know yet whether they run.
+func (r *Runtime) AllContainerStats(ctx context.Context, want func(*ContainerStatus) bool) []*ContainerStats {
+	r.recoveredPods(ctx)
+	r.mu.RLock()
+	containers := make([]*Container, 0, len(r.mu.containers))
+	for _, c := range r.mu.containers {
+		containers = append(containers, c)
 	}
-	return list, nil
+	r.mu.RUnlock()
+	return r.runningStats(containers, want)
 }
 
-func gone(err error) bool {
-	return errors.Is(err, os.ErrNotExist) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrState)
+// runningStats leaves out what can't be read: a node must not go blind for one sick container.
+func (r *Runtime) runningStats(containers []*Container, want func(*ContainerStatus) bool) []*ContainerStats {
+	list := make([]*ContainerStats, 0, len(containers))
+	for _, c := range containers {
+		st := c.now()
+		if st.State != Running || st.Recovering || !want(st) {
+			continue
+		}
+		s, err := c.stats()
+		if err != nil {
+			r.log.Warn("can't read what a container uses", "container", c.name(), "id", c.id, "error", err)
+			continue
+		}
+		if s.Stats != nil {
+			list = append(list, s)
+		}
+	}
+	return list
 }
 
+// stats reads what the container uses. One whose cgroup goes away meanwhile doesn't run any more, whatever its status says for a moment.
 func (c *Container) stats() (*ContainerStats, error) {
-	st := c.status.Load()
+	s := &ContainerStats{ContainerStatus: c.status.Load(), Layer: c.layerUsage()}
 	c.using.RLock()
 	defer c.using.RUnlock()
 	c.pod.mu.Lock()
 	group, state := c.group, c.rec.State
 	c.pod.mu.Unlock()
 	if group == nil || state != Running {
-		return nil, fmt.Errorf("it is %s, not running: %w", state, ErrState)
+		return s, nil
 	}
-	now := time.Now()
-	stats, err := group.Stats()
-	if err != nil {
-		return nil, err
-	}
-	return &ContainerStats{ContainerStatus: st, Stats: stats, Time: now}, nil
-}
-
-// PodStats reads what one pod uses. Its own numbers are those of its cgroup parent, which a kubelet makes for this pod alone.
-func (r *Runtime) PodStats(ctx context.Context, id string) (*PodStats, error) {
-	p, err := r.pod(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	st := p.status.Load()
-	path, err := cgroup.ParsePath(p.spec.CgroupParent)
-	if err != nil {
-		return nil, err
-	}
-	out := &PodStats{PodStatus: st, Time: time.Now()}
-	if out.Stats, err = r.cgroups.Stats(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("stats of pod %s: %w", p.name(), err)
-	}
-	if out.Links, err = r.links(st); err != nil {
-		return nil, fmt.Errorf("network of pod %s: %w", p.name(), err)
-	}
-	out.Containers, err = r.AllContainerStats(ctx, func(c *ContainerStatus) bool { return c.PodID == id })
-	return out, err
-}
-
-func (r *Runtime) links(st *PodStatus) ([]network.Link, error) {
-	if !st.Spec.OwnNetwork() || st.State != PodReady {
-		return nil, nil
-	}
-	ns, err := r.netns.Open(st.ID)
+	var err error
+	s.Stats, err = group.Stats()
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
+		return s, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	defer ns.Close()
-	return network.Links(ns)
+	return s, err
 }

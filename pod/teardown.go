@@ -43,6 +43,7 @@ func (p *Pod) tearDown(ctx context.Context) error {
 	}
 	p.mu.pidfd, p.mu.conn, p.mu.init = nil, nil, nil
 	p.mu.Unlock()
+	p.meters.end()
 	left := os.RemoveAll(p.rt.socket(p.id))
 	if err := p.rt.netns.Unpin(p.id); err != nil {
 		// As long as the namespace lives, it answers to its addresses.
