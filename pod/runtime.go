@@ -89,6 +89,9 @@ func (r *Runtime) directories() error {
 		if err != nil {
 			return err
 		}
+		if dir == r.containersDir() {
+			record.Spread(f, r.log)
+		}
 		f.Close()
 	}
 	return nil

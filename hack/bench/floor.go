@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"podlet/internal/image"
 )
@@ -59,6 +62,43 @@ func startFloor(program string, lower []string, dir, cgroupParent string, wrap .
 	}
 	f.answers = bufio.NewScanner(out)
 	return f, f.cmd.Start()
+}
+
+// removeFloorPods takes away what a floor that died in the middle has left: pins below dir, and cgroups below parent.
+func removeFloorPods(dir, parent string) error {
+	var failed []error
+	pins, err := filepath.Glob(filepath.Join(dir, "scratch/pins/*"))
+	failed = append(failed, err)
+	for _, pin := range pins {
+		// EINVAL: it died before the mount.
+		if err := unix.Unmount(pin, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
+			failed = append(failed, fmt.Errorf("unmount %s: %w", pin, err))
+		}
+	}
+	for _, trees := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/*"} {
+		groups, err := filepath.Glob(trees + parent + "/floor-*")
+		failed = append(failed, err)
+		for _, group := range groups {
+			failed = append(failed, removeGroup(group))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// removeGroup removes a cgroup whose processes are ending, of which v1 tells nobody.
+func removeGroup(path string) error {
+	for range 200 {
+		err := os.Remove(path)
+		// Another name of the same tree, such as cpu of cpu,cpuacct, has it gone already.
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if !errors.Is(err, unix.EBUSY) {
+			return err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return fmt.Errorf("remove %s: it has processes: %w", path, unix.EBUSY)
 }
 
 // do has one word carried out.

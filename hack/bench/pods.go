@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"time"
 
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -20,7 +21,7 @@ const warmUp = 5
 type bench struct {
 	node   *node.Node
 	parent *parent
-	pods   int
+	pods   atomic.Int64 // made so far, for their names
 	undo   []func() error
 }
 
@@ -32,7 +33,12 @@ func (b *bench) close(err *error) {
 
 // start makes a podlet with the image in it.
 func (b *bench) start(ctx context.Context, o options, wrap ...string) error {
-	layout, err := testimage.Layout("busybox")
+	return b.startWith(ctx, o, "busybox", wrap...)
+}
+
+// startWith makes a podlet with that one of the test images in it.
+func (b *bench) startWith(ctx context.Context, o options, image string, wrap ...string) error {
+	layout, err := testimage.Layout(image)
 	if err != nil {
 		return err
 	}
@@ -40,7 +46,7 @@ func (b *bench) start(ctx context.Context, o options, wrap ...string) error {
 		return err
 	}
 	b.undo = append(b.undo, b.parent.close)
-	if b.node, err = node.Start(ctx, node.Options{Podlet: o.podlet, Images: []string{layout}, Wrap: wrap}); err != nil {
+	if b.node, err = node.Start(ctx, node.Options{Podlet: o.podlet, Images: []string{layout}, Wrap: wrap, Bridge: o.bridge}); err != nil {
 		return err
 	}
 	b.undo = append(b.undo, b.node.Close)
@@ -57,7 +63,7 @@ func (b *bench) startFloor(ctx context.Context, o options, wrap ...string) (*flo
 	if err != nil {
 		return nil, err
 	}
-	b.undo = append(b.undo, func() error { return os.RemoveAll(dir) })
+	b.undo = append(b.undo, func() error { return errors.Join(removeFloorPods(dir, b.parent.Path), os.RemoveAll(dir)) })
 	lower, err := layers(ctx, layout, dir)
 	if err != nil {
 		return nil, err
@@ -72,13 +78,13 @@ func (b *bench) startFloor(ctx context.Context, o options, wrap ...string) (*flo
 
 // podConfig is what a kubelet sends for a pod without an own IP, or with one where netns is set.
 func (b *bench) podConfig(netns bool) *cri.PodSandboxConfig {
-	b.pods++
+	number := b.pods.Add(1)
 	network := cri.NamespaceMode_NODE
 	if netns {
 		network = cri.NamespaceMode_POD
 	}
 	return &cri.PodSandboxConfig{
-		Metadata:     &cri.PodSandboxMetadata{Name: fmt.Sprintf("bench-%d", b.pods), Namespace: "bench", Uid: fmt.Sprintf("bench-uid-%d", b.pods)},
+		Metadata:     &cri.PodSandboxMetadata{Name: fmt.Sprintf("bench-%d", number), Namespace: "bench", Uid: fmt.Sprintf("bench-uid-%d", number)},
 		Hostname:     "bench",
 		LogDirectory: b.node.LogDir(),
 		DnsConfig:    &cri.DNSConfig{Servers: []string{"127.0.0.1"}},
@@ -167,11 +173,14 @@ func (b *bench) round(ctx context.Context, netns bool) (r round, err error) {
 	return r, err
 }
 
-func (f *floorProcess) round(netns bool) (r round, err error) {
-	up := "up-hostnet"
-	if netns {
-		up = "up-netns"
-	}
+// Words of the floor's for a pod's coming up.
+const (
+	floorHostnet = "up-hostnet"
+	floorNetns   = "up-netns"
+	floorBridge  = "up-bridge"
+)
+
+func (f *floorProcess) round(up string) (r round, err error) {
 	for _, step := range []struct {
 		word string
 		took *time.Duration
@@ -183,8 +192,8 @@ func (f *floorProcess) round(netns bool) (r round, err error) {
 	return r, nil
 }
 
-// rounds has podlet and the floor take turns.
-func rounds(ctx context.Context, o options, netns bool) (podlet, floor []round, err error) {
+// rounds has podlet and the floor take turns; up is the floor's word for what podlet's pods are.
+func rounds(ctx context.Context, o options, up string) (podlet, floor []round, err error) {
 	var b bench
 	defer b.close(&err)
 	if err := b.start(ctx, o); err != nil {
@@ -194,15 +203,20 @@ func rounds(ctx context.Context, o options, netns bool) (podlet, floor []round, 
 	if err != nil {
 		return nil, nil, err
 	}
+	if up == floorBridge {
+		if _, err := f.do("bridge"); err != nil {
+			return nil, nil, err
+		}
+	}
 	for i := range warmUp + o.n {
 		if err := ctx.Err(); err != nil {
 			return nil, nil, err
 		}
-		theirs, err := f.round(netns)
+		theirs, err := f.round(up)
 		if err != nil {
 			return nil, nil, err
 		}
-		ours, err := b.round(ctx, netns)
+		ours, err := b.round(ctx, up != floorHostnet)
 		if err != nil {
 			return nil, nil, fmt.Errorf("%w\n%s", err, b.node.LogTail())
 		}
@@ -214,7 +228,7 @@ func rounds(ctx context.Context, o options, netns bool) (podlet, floor []round, 
 }
 
 func hostnetRows(ctx context.Context, o options) ([]row, error) {
-	podlet, floor, err := rounds(ctx, o, false)
+	podlet, floor, err := rounds(ctx, o, floorHostnet)
 	if err != nil {
 		return nil, err
 	}
@@ -229,7 +243,7 @@ func hostnetRows(ctx context.Context, o options) ([]row, error) {
 }
 
 func netnsRows(ctx context.Context, o options) ([]row, error) {
-	podlet, floor, err := rounds(ctx, o, true)
+	podlet, floor, err := rounds(ctx, o, floorNetns)
 	if err != nil {
 		return nil, err
 	}

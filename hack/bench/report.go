@@ -11,12 +11,14 @@ import (
 
 // Names of the rows.
 const (
-	rowUpHostnet = "pod-up-hostnet"     // RunPodSandbox + CreateContainer + StartContainer, host network
-	rowUpNetns   = "pod-up-netns"       // the same with a network namespace of its own, lo up
-	rowExec      = "execsync"           // ExecSync of true
-	rowDown      = "pod-down"           // StopPodSandbox + RemovePodSandbox of a pod with a running container
-	rowMemory    = "memory-per-pod"     // see memory.go
-	rowCrowd     = "pod-up-5000-mounts" // pod-up-hostnet with 5,000 extra host mounts
+	rowUpHostnet = "pod-up-hostnet"      // RunPodSandbox + CreateContainer + StartContainer, host network
+	rowUpNetns   = "pod-up-netns"        // the same with a network namespace of its own, lo up
+	rowExec      = "execsync"            // ExecSync of true
+	rowDown      = "pod-down"            // StopPodSandbox + RemovePodSandbox of a pod with a running container
+	rowMemory    = "memory-per-pod"      // see memory.go
+	rowCrowd     = "pod-up-5000-mounts"  // pod-up-hostnet with 5,000 extra host mounts
+	rowLog       = "log-throughput"      // see log.go
+	rowLogDisk   = "log-throughput-disk" // the same, onto the disk that the temporary directory is on
 )
 
 // row is one line of the table, or one object. Times are nanoseconds.
@@ -35,7 +37,15 @@ type row struct {
 	// NoneP50 is the median without the extra mounts, where that is what Ratio is by.
 	NoneP50 int64 `json:"none_p50_ns,omitempty"`
 
+	// Base is what the row was taken in turns with, where that is another way of podlet's own.
+	Base *base `json:"base,omitempty"`
+
 	Memory *memory `json:"memory,omitempty"`
+	Pull   *pulled `json:"pull,omitempty"`
+	Log    *logged `json:"log,omitempty"`
+	Stats  *stats  `json:"stats,omitempty"`
+
+	Throughput *throughput `json:"throughput,omitempty"`
 }
 
 // timesRow is a row of times against the floor's.
@@ -79,12 +89,34 @@ func report(w io.Writer, rows []row, asJSON bool) error {
 			notes = append(notes, r.Memory.note(r.N))
 			continue
 		}
+		if r.Log != nil {
+			notes = append(notes, r.Log.note(r))
+			continue
+		}
+		if r.Pull != nil {
+			notes = append(notes, r.Pull.note(r))
+		}
+		if r.Throughput != nil {
+			notes = append(notes, r.Throughput.note(r.Name, r.N))
+			continue
+		}
+		if r.Stats != nil {
+			notes = append(notes, r.Stats.note(r.Name))
+		}
 		base := r.FloorP50
+		if r.Base != nil {
+			base = r.Base.P50
+			notes = append(notes, r.Base.note(r.Name))
+		}
 		if r.NoneP50 > 0 {
 			base = r.NoneP50
 			notes = append(notes, fmt.Sprintf("%s: the base is podlet's own p50 without extra mounts, not the floor's.", r.Name))
 		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%.2f\t  %s\t\n", r.N, ms(r.P50), ms(r.P90), ms(r.P99), ms(base), r.Ratio, r.Name)
+		against, ratio := "-", "-"
+		if base > 0 {
+			against, ratio = ms(base), fmt.Sprintf("%.2f", r.Ratio)
+		}
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t  %s\t\n", r.N, ms(r.P50), ms(r.P90), ms(r.P99), against, ratio, r.Name)
 	}
 	if err := t.Flush(); err != nil {
 		return err

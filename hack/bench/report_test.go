@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -72,6 +73,39 @@ func TestReportOfOtherRows(t *testing.T) {
 		if back.Name != rows[i].Name {
 			t.Errorf("object %d is %q, want %q", i, back.Name, rows[i].Name)
 		}
+	}
+}
+
+// The median of neighbours' differences stands beside the difference of the medians: one long measurement moves neither.
+func TestAgainst(t *testing.T) {
+	r := againstRow(rowSeccomp, []time.Duration{110, 220, 930}, "start-unconfined", []time.Duration{100, 200, 300})
+	want := base{Name: "start-unconfined", P50: 200, P99: 300, MoreP50: 20, MoreP99: 630, More: 20}
+	if *r.Base != want || r.P50 != 220 || r.Ratio != 1.1 {
+		t.Errorf("the row is %+v against %+v, want %+v", r, *r.Base, want)
+	}
+}
+
+func TestNotesOfBaseAndThroughput(t *testing.T) {
+	rows := []row{
+		againstRow(rowRunBridge, []time.Duration{3e6}, rowRunHostnet, []time.Duration{2e6}),
+		{Name: rowRate, N: 100, Throughput: &throughput{Workers: 4, Batches: 3, Up: 160.4, Cycle: 120}},
+	}
+	var text bytes.Buffer
+	if err := report(&text, rows, false); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"+1.000 ms more at p50", "4 workers, 3 batches of 100 pods: 160 pods/s brought up", "120 pods/s brought up, stopped and removed"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("the table lacks %q:\n%s", want, text.String())
+		}
+	}
+}
+
+func TestWorkersShareTheTurns(t *testing.T) {
+	var b bench
+	var done atomic.Int64
+	if err := b.inParallel(10*workers, func() error { done.Add(1); return nil }); err != nil || done.Load() != 10*workers {
+		t.Errorf("%d turns were taken (%v), want %d", done.Load(), err, 10*workers)
 	}
 }
 

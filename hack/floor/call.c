@@ -54,11 +54,14 @@ int open_below(int dir, const char *path, int flags, uint64_t resolve)
 	return (int)fd;
 }
 
+/* The close comes last: it may be what another thread waits for, which then no longer has what fd points to. */
 void close_fd(int *fd)
 {
-	if (*fd >= 0)
-		close(*fd);
+	int old = *fd;
+
 	*fd = NO_FD;
+	if (old >= 0)
+		close(old);
 }
 
 /* Nanoseconds of the monotonic clock. */

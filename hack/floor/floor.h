@@ -4,7 +4,7 @@
  * The floor makes a pod of one container with the kernel work that podlet makes one with, and nothing else: no specification is read, no record
  * written, no message sent, no other process asked. What it takes is what the kernel takes, and what podlet's times are measured
  * against. Package hack/bench compares the numbers of the calls that cost (clone, setns, unshare, mounts, cgroup
- * joins), so that neither side can cheat.
+ * joins, changes of links, addresses and routes), so that neither side can cheat.
  */
 #ifndef FLOOR_H
 #define FLOOR_H
@@ -39,10 +39,13 @@ struct tree {
 	char cpus[256], mems[256];	/* of the parent, with the newline */
 };
 
+/* BRIDGED: on the bridge of network.c; OWN_NETWORK: with nothing but lo. */
+enum network { HOST_NETWORK, OWN_NETWORK, BRIDGED };
+
 /* One pod with its container. */
 struct pod {
 	char id[32];
-	int netns;		/* has a network namespace of its own */
+	enum network network;
 	int pause;		/* pidfd */
 	pid_t app;		/* the container's first process */
 	int app_fd;		/* its pidfd */
@@ -110,9 +113,14 @@ void remove_cgroup(struct pod *p);
 int make_exec_cgroup(struct pod *p);
 void remove_exec_cgroup(struct pod *p);
 
+/* network.c */
+void make_bridge(void);
+void remove_bridge(void);
+void plug(int netns);
+
 /* pod.c, container.c, exec.c */
 void start_nursery(void);
-void pod_up(struct pod *p, int netns);
+void pod_up(struct pod *p, enum network network);
 void pod_down(struct pod *p);
 void take_out(const char *scratch);
 void __attribute__((noreturn)) intermediate(struct launch *l);

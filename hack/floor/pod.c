@@ -32,13 +32,15 @@ static void __attribute__((noreturn)) pause_main(struct pod *p, struct launch *l
 {
 	pid_t child;
 
+	/* A floor that dies takes its pod along: nobody else knows of it. */
+	must(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0), "die with main");
 	must(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "dumpable");
 	attach(l->pod_root, AT_FDCWD, "/pod");
 	attach_new("proc", "/pod/proc");
 	attach_new("sysfs", "/pod/sys");
 	attach(l->shm, AT_FDCWD, "/pod/dev/shm");
 	attach_new("mqueue", "/pod/dev/mqueue");
-	if (p->netns) {
+	if (p->network != HOST_NETWORK) {
 		must(sethostname("floor", 5), "sethostname");
 		loopback_up();
 	}
@@ -125,8 +127,8 @@ void start_nursery(void)
 	must(clone(nursery_main, stack + sizeof(stack), CLONE_VM | CLONE_FILES | SIGCHLD, 0), "clone the nursery");
 }
 
-/* The mount of a network namespace on a file, as ip-netns(8) has them. */
-static void pin(struct pod *p, pid_t pause)
+/* The mount of a network namespace on a file, as ip-netns(8) has them. The namespace is the caller's to close. */
+static int pin(struct pod *p, pid_t pause)
 {
 	char path[64];
 	int ns, file, mount;
@@ -138,7 +140,7 @@ static void pin(struct pod *p, pid_t pause)
 	attach(mount, file, "");
 	close(mount);
 	close(file);
-	close(ns);
+	return ns;
 }
 
 static void unpin(struct pod *p)
@@ -168,7 +170,7 @@ static void find_app(struct pod *p, pid_t pause)
 	p->app_fd = (int)must(syscall(SYS_pidfd_open, p->app, 0), "pidfd_open");
 }
 
-void pod_up(struct pod *p, int netns)
+void pod_up(struct pod *p, enum network network)
 {
 	static unsigned count;
 	struct launch l;
@@ -176,7 +178,7 @@ void pod_up(struct pod *p, int netns)
 	char byte;
 
 	snprintf(p->id, sizeof(p->id), "floor-%d-%u", getpid(), count++);
-	p->netns = netns;
+	p->network = network;
 	l.pod_root = make_pod_root();
 	l.shm = make_shm();
 	make_cgroup(p);
@@ -198,14 +200,19 @@ void pod_up(struct pod *p, int netns)
 
 	nursery.pod = p;
 	nursery.launch = &l;
-	nursery.flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | (netns ? CLONE_NEWNET | CLONE_NEWUTS : 0);
+	nursery.flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | (network != HOST_NETWORK ? CLONE_NEWNET | CLONE_NEWUTS : 0);
 	must(write(nursery.wake[1], "!", 1), "wake the nursery");
 	/* The write end is closed by the app's execve, and by whoever dies. */
 	if (read(started[0], &byte, 1) != 0)
 		die("launch");
 	close(started[0]);
-	if (netns)
-		pin(p, nursery.pause);
+	if (network != HOST_NETWORK) {
+		int ns = pin(p, nursery.pause);
+
+		if (network == BRIDGED)
+			plug(ns);
+		close(ns);
+	}
 	find_app(p, nursery.pause);
 }
 
@@ -220,7 +227,7 @@ void pod_down(struct pod *p)
 	close_fd(&p->app_fd);
 	close_fd(&p->output[0]);
 	close_fd(&p->output[1]);
-	if (p->netns)
+	if (p->network != HOST_NETWORK)
 		unpin(p);
 	remove_cgroup(p);
 	/* podlet renames a writable layer out of the way and deletes it later. */

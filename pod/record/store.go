@@ -57,6 +57,7 @@ func (s *Store) open() (err error) {
 	if s.pods, err = privateDirAt(s.root, "pods", s.path+"/pods", s.logger); err != nil {
 		return err
 	}
+	Spread(s.pods, s.logger)
 	if s.quarantine.dir, err = privateDirAt(s.root, "quarantine", s.path+"/quarantine", s.logger); err != nil {
 		return err
 	}
