@@ -44,6 +44,7 @@ func (s *site) killedUnderway(ctx context.Context, p *page) error {
 		return err
 	}
 	s.holds(ctx, p, "its manifest is removed, podlet killed and started: the pod ends", s.gone(ctx, "late"))
+	s.holds(ctx, p, "and its addresses are free", s.free(pod.ips()))
 	return nil
 }
 
@@ -54,6 +55,10 @@ func (s *site) killedAtRest(ctx context.Context, p *page) error {
 		return err
 	}
 	before := pod.ids()
+	bridged, err := s.kubelet.pod(ctx, "bridged")
+	if err != nil {
+		return err
+	}
 	if err := s.node.Kill(); err != nil {
 		return err
 	}
@@ -70,6 +75,8 @@ func (s *site) killedAtRest(ctx context.Context, p *page) error {
 	})
 	page, err := s.askApp(ctx)
 	p.check(err == nil && page == "ok\n", "without podlet the app serves its page")
+	s.holds(ctx, p, "so does the one on the bridge, by its addresses and by the node's port", s.served(ctx, bridged.ips()))
+	probes := len(s.noteLines("bridged-probes"))
 	if err := s.node.Serve(ctx); err != nil {
 		return err
 	}
@@ -89,7 +96,7 @@ func (s *site) killedAtRest(ctx context.Context, p *page) error {
 	if pod.ids() != before {
 		p.line("before: %s; after: %s", before, pod.ids())
 	}
-	return nil
+	return s.bridgedBack(ctx, p, bridged, probes)
 }
 
 // complaints counts how often the kubelet said that it can't list the runtime's pods. Nothing else of it tells: an exec probe

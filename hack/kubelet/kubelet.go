@@ -37,7 +37,9 @@ type kubelet struct {
 
 func newKubelet(binary, config, root, logFile string, port, healthPort int) *kubelet {
 	return &kubelet{
-		argv:    []string{binary, "--config", config, "--root-dir", root, "--cert-dir", root + "/pki", "--hostname-override", nodeName, "-v", "2"},
+		argv: []string{
+			binary, "--config", config, "--root-dir", root, "--cert-dir", root + "/pki", "--hostname-override", nodeName, "-v", "2",
+		},
 		logFile: logFile,
 		api:     fmt.Sprintf("https://127.0.0.1:%d", port),
 		health:  fmt.Sprintf("http://127.0.0.1:%d", healthPort),
@@ -139,7 +141,8 @@ func (k *kubelet) get(ctx context.Context, url string) (string, error) {
 type Pod struct {
 	Metadata struct{ Name, UID string }
 	Status   struct {
-		Phase                                    string
+		Phase, PodIP                             string
+		PodIPs                                   []struct{ IP string }
 		Conditions                               []struct{ Type, Status string }
 		InitContainerStatuses, ContainerStatuses []ContainerStatus
 	}
@@ -198,6 +201,15 @@ func (pod *Pod) ready() bool {
 		}
 	}
 	return false
+}
+
+// ips are the pod's addresses.
+func (pod *Pod) ips() []string {
+	var ips []string
+	for _, ip := range pod.Status.PodIPs {
+		ips = append(ips, ip.IP)
+	}
+	return ips
 }
 
 // container finds a status, init containers' too; never nil.

@@ -5,8 +5,9 @@
 // The kubelet is built, once, from its published modules: kubernetes/go.mod names
 // the version, and is a module of its own so that podlet's knows nothing of
 // Kubernetes. Both run on private directories, the kubelet without an API server,
-// with pods from files, on the loopback device only. Every line with a mark is a
-// check; the exit code is 0 only if each of them held.
+// with pods from files, in a network namespace where there is nothing but lo and
+// podlet's bridge. Every line with a mark is a check; the exit code is 0 only if
+// each of them held.
 //
 // What the kubelet changes on the machine is taken back at the end: its cgroups,
 // its mounts, its links below /var/log/containers, the sysctls that it sets.
@@ -25,6 +26,7 @@ import (
 	"time"
 
 	"podlet/hack/machine"
+	"podlet/hack/node"
 	"podlet/hack/testimages/testimage"
 )
 
@@ -56,6 +58,7 @@ func main() {
 }
 
 func run(ctx context.Context, p *page, podlet, kubelet, keep string, shared bool) error {
+	// Both may have to be fetched, which the namespace that comes next is cut off from. There they are found.
 	kubelet, err := binary(ctx, kubelet)
 	if err != nil {
 		return err
@@ -63,6 +66,9 @@ func run(ctx context.Context, p *page, podlet, kubelet, keep string, shared bool
 	layout, err := testimage.Layout("tools")
 	if err != nil {
 		return fmt.Errorf("make the pods' image: %w", err)
+	}
+	if err := node.OwnNetwork(); err != nil {
+		return err
 	}
 	if err := machine.BecomeSubreaper(); err != nil {
 		return err
@@ -114,6 +120,6 @@ func nothingLeft(p *page, before *machine.Machine, names []string) error {
 	for _, change := range changes {
 		p.line("%s", change)
 	}
-	p.check(len(processes)+len(changes) == 0, "nothing is left on the machine: no process, mount, cgroup, network namespace, link or file")
+	p.check(len(processes)+len(changes) == 0, "nothing is left on the machine: no process, mount, cgroup, network namespace, link, rule or file")
 	return nil
 }

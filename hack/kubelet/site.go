@@ -24,14 +24,17 @@ var files embed.FS
 
 const nodeName = "podlet-node"
 
+// bridgeName is that of podlet's bridge, in the network namespace that both run in.
+const bridgeName = "podletkubelet"
+
 // site is podlet and the kubelet with all they have: everything lies below the node's directory, but for the cgroup.
 type site struct {
 	node    *node.Node
 	kubelet *kubelet
 	// cgroup is the name of the kubelet's, below the root of every hierarchy.
 	cgroup string
-	// port is the one that the app of pod web listens on.
-	port int
+	// port is the one that the app of pod web listens on, hostPort the one that leads to pod bridged.
+	port, hostPort int
 	// sysctls are the values that the kubelet may have changed.
 	sysctls map[string]string
 	// ownDirs are directories in fixed places that were not there before the kubelet.
@@ -54,7 +57,7 @@ func newSite(ctx context.Context, podlet, kubelet, layout string) (_ *site, err 
 	if err := makeCgroups(s.cgroup); err != nil {
 		return nil, err
 	}
-	if s.node, err = node.Start(ctx, node.Options{Podlet: podlet, Images: []string{layout}}); err != nil {
+	if s.node, err = node.Start(ctx, node.Options{Podlet: podlet, Images: []string{layout}, Bridge: bridgeName}); err != nil {
 		return nil, err
 	}
 	for _, dir := range []string{s.root(), s.manifests(), s.path("aside"), s.path("notes")} {
@@ -62,11 +65,11 @@ func newSite(ctx context.Context, podlet, kubelet, layout string) (_ *site, err 
 			return nil, err
 		}
 	}
-	ports, err := freePorts(3)
+	ports, err := freePorts(4)
 	if err != nil {
 		return nil, err
 	}
-	s.port = ports[0]
+	s.port, s.hostPort = ports[0], ports[3]
 	config, err := render("config.yaml", map[string]any{
 		"Socket": s.path("podlet.sock"), "Manifests": s.manifests(), "Logs": s.node.LogDir(), "Root": s.root(),
 		"Port": ports[1], "HealthPort": ports[2], "Cgroup": s.cgroup,
@@ -97,7 +100,9 @@ func (s *site) noteLines(name string) []string {
 
 // addPod gives the kubelet a manifest, whole: it looks at the directory as soon as a name appears.
 func (s *site) addPod(name string) error {
-	text, err := render("pods/"+name+".yaml", map[string]any{"Image": testimage.ToolsName, "Notes": s.path("notes"), "Port": s.port})
+	text, err := render("pods/"+name+".yaml", map[string]any{
+		"Image": testimage.ToolsName, "Notes": s.path("notes"), "Port": s.port, "HostPort": s.hostPort,
+	})
 	if err != nil {
 		return err
 	}
