@@ -111,7 +111,7 @@ func (c *Container) logPath() string {
 }
 
 func (p *Pod) newContainer(id string, s *spec.Container) *Container {
-	return &Container{pod: p, id: id, spec: s, done: make(chan struct{}), clearing: make(chan struct{}, 1)}
+	return &Container{pod: p, id: id, spec: s, done: make(chan struct{}), logs: newLogTurns(), clearing: make(chan struct{}, 1)}
 }
 
 // saveLocked writes the pod's record and then shows the change. A record that can't be written leaves everything as it was.
