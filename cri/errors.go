@@ -14,6 +14,7 @@ import (
 	"podlet/internal/logfile"
 	"podlet/internal/mount"
 	"podlet/internal/network/bridge"
+	"podlet/internal/streaming"
 	"podlet/pause"
 	"podlet/pod"
 	"podlet/pod/etcfiles"
@@ -40,6 +41,7 @@ var kinds = []struct {
 	{bridge.ErrInvalid, codes.InvalidArgument},
 	{bridge.ErrPortTaken, codes.FailedPrecondition},
 	{bridge.ErrExhausted, codes.ResourceExhausted},
+	{streaming.ErrBusy, codes.ResourceExhausted},
 	{pod.ErrState, codes.FailedPrecondition},
 	{cgroup.ErrFrozen, codes.FailedPrecondition},
 	{pod.ErrUnsupported, codes.Unimplemented},

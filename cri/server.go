@@ -15,6 +15,7 @@ import (
 
 	"podlet/internal/image"
 	"podlet/internal/registry"
+	"podlet/internal/streaming"
 	"podlet/pod"
 )
 
@@ -29,6 +30,7 @@ type Server struct {
 	Pods    *pod.Runtime
 	Images  *image.Store
 	Puller  *registry.Puller // nil: PullImage is not served
+	Streams *streaming.Server
 	Log     *slog.Logger
 	Release string
 	// Life ends when podlet is about to stop, and streams that have no end of their own end with it; nil: they don't.

@@ -35,8 +35,8 @@ func (r *Runtime) ExecSync(ctx context.Context, id string, args []string, timeou
 	if err != nil {
 		return nil, err
 	}
-	if len(args) == 0 || args[0] == "" {
-		return nil, fmt.Errorf("exec in container %s: no command: %w", c.name(), ErrInvalid)
+	if err := c.checkCommand(args); err != nil {
+		return nil, err
 	}
 	if timeout > 0 {
 		var cancel context.CancelFunc
@@ -51,10 +51,17 @@ func (r *Runtime) ExecSync(ctx context.Context, id string, args []string, timeou
 	return result, nil
 }
 
+func (c *Container) checkCommand(args []string) error {
+	if len(args) == 0 || args[0] == "" {
+		return fmt.Errorf("exec in container %s: no command: %w", c.name(), ErrInvalid)
+	}
+	return nil
+}
+
 func (c *Container) execSync(ctx context.Context, args []string) (*ExecResult, error) {
 	files := fds{}
 	defer files.close()
-	e, err := c.newExec(args, files)
+	e, err := c.newExec(args, false, files)
 	if err != nil {
 		return nil, err
 	}
@@ -105,10 +112,12 @@ type execution struct {
 	group *cgroup.ExecGroup // nil without a v2 tree
 	ended chan pause.State
 	pidfd *os.File
+	// killed: all that the command started is about to end.
+	killed bool
 }
 
 // newExec makes the command's own cgroup and its tape.
-func (c *Container) newExec(args []string, files fds) (*execution, error) {
+func (c *Container) newExec(args []string, tty bool, files fds) (*execution, error) {
 	c.pod.mu.Lock()
 	state, member := c.rec.State, c.pidfd
 	var err error
@@ -135,7 +144,7 @@ func (c *Container) newExec(args []string, files fds) (*execution, error) {
 		return nil, err
 	}
 	e.tape, err = (&launch.Exec{
-		Name: c.name(), Process: c.processNow().Exec(args, false), UserNS: c.pod.spec.UserNS != nil, Cgroup: cg, Machine: &c.pod.rt.machine,
+		Name: c.name(), Process: c.processNow().Exec(args, tty), UserNS: c.pod.spec.UserNS != nil, Cgroup: cg, Machine: &c.pod.rt.machine,
 	}).Tape()
 	if err != nil {
 		e.close()
@@ -187,6 +196,9 @@ func (e *execution) clone(ctx context.Context, files fds) error {
 	if err != nil {
 		return err
 	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	p := e.c.pod
 	id := pauseID(e.id)
 	p.mu.Lock()
@@ -198,7 +210,10 @@ func (e *execution) clone(ctx context.Context, files fds) error {
 	if conn == nil {
 		return errNoPause
 	}
-	proc, err := conn.Clone(ctx, pause.Clone{ID: id, Kind: pause.KindExec, Tape: wire, FDs: passed})
+	// A command whose caller goes now has to be known first: only then can all that it started be ended.
+	longer, cancel := outlast(ctx, cloneTime)
+	defer cancel()
+	proc, err := conn.Clone(longer, pause.Clone{ID: id, Kind: pause.KindExec, Tape: wire, FDs: passed})
 	if err != nil {
 		p.mu.Lock()
 		delete(p.mu.execs, id)
@@ -231,6 +246,7 @@ func (e *execution) wait(ctx context.Context) (pause.State, error) {
 }
 
 func (e *execution) kill() {
+	e.killed = true
 	var err error
 	if e.group == nil {
 		err = killTree(e.pidfd)
@@ -253,11 +269,14 @@ func (e *execution) close() {
 	}
 }
 
-// dropGroup removes the command's cgroup if nothing is in it.
+// dropGroup removes the command's cgroup if nothing is in it. What was killed may take a moment to end, or hang in the kernel.
 func (e *execution) dropGroup() {
-	once, cancel := context.WithCancel(context.Background())
-	cancel()
-	e.group.Remove(once)
+	ctx, cancel := context.WithTimeout(context.Background(), reportTime)
+	defer cancel()
+	if !e.killed {
+		cancel()
+	}
+	e.group.Remove(ctx)
 	e.group.Close()
 	e.group = nil
 }
@@ -289,7 +308,7 @@ func (o *captured) read() {
 		n, err := o.pipe.Read(buffer)
 		o.keep(buffer[:n])
 		if err != nil {
-			o.rest(buffer)
+			rest(o.pipe, buffer, o.keep)
 			return
 		}
 	}
@@ -300,8 +319,8 @@ const pipeMost = 1 << 20
 
 // rest takes what is in the pipe already: on a busy machine the deadline may come before the reader had its first turn, and what a command
 // wrote before its end is never cut. A child that goes on writing doesn't keep it here.
-func (o *captured) rest(buffer []byte) {
-	raw, err := o.pipe.SyscallConn()
+func rest(pipe *os.File, buffer []byte, keep func([]byte) error) {
+	raw, err := pipe.SyscallConn()
 	if err != nil {
 		return
 	}
@@ -310,16 +329,19 @@ func (o *captured) rest(buffer []byte) {
 		if controlErr := raw.Control(func(fd uintptr) { n, err = unix.Read(int(fd), buffer) }); controlErr != nil || err != nil || n <= 0 {
 			return
 		}
-		o.keep(buffer[:n])
+		if keep(buffer[:n]) != nil {
+			return
+		}
 		taken += n
 	}
 }
 
 // keep adds to the beginning, as long as there is room.
-func (o *captured) keep(p []byte) {
+func (o *captured) keep(p []byte) error {
 	if room := execOutputMost - len(o.data); room > 0 {
 		o.data = append(o.data, p[:min(len(p), room)]...)
 	}
+	return nil
 }
 
 // until gives what has come by the end of the stream, or by the deadline.

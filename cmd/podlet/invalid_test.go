@@ -318,8 +318,6 @@ func TestManyVariables(t *testing.T) {
 func TestOtherVerbs(t *testing.T) {
 	n := commonNode(t)
 	calls := map[string]func() error{
-		"Exec":       func() error { _, err := n.Exec(n.ctx(), &cri.ExecRequest{}); return err },
-		"Attach":     func() error { _, err := n.Attach(n.ctx(), &cri.AttachRequest{}); return err },
 		"Checkpoint": func() error { _, err := n.CheckpointContainer(n.ctx(), &cri.CheckpointContainerRequest{}); return err },
 	}
 	for _, name := range slices.Sorted(maps.Keys(calls)) {

@@ -23,6 +23,10 @@ type options struct {
 	Bridge       string   `toml:"bridge"`
 	PodSubnets   []string `toml:"pod-subnets"`
 	NoMasquerade []string `toml:"no-masquerade"`
+	// StreamAddress is the host:port of exec, attach and port-forward, StreamCert and StreamKey PEM files for TLS there.
+	StreamAddress string `toml:"stream-address"`
+	StreamCert    string `toml:"stream-tls-cert"`
+	StreamKey     string `toml:"stream-tls-key"`
 }
 
 // noBridge stands for no pod network at all.
@@ -31,7 +35,7 @@ const noBridge = "none"
 func defaultOptions() *options {
 	return &options{
 		Listen: "unix:///run/podlet/podlet.sock", Root: "/var/lib/podlet", State: "/run/podlet", LogFormat: "text", LogLevel: "info",
-		Bridge: "podlet0",
+		Bridge: "podlet0", StreamAddress: "127.0.0.1:0",
 	}
 }
 
@@ -45,6 +49,9 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.Bridge, "bridge", o.Bridge, "bridge of the pods, made if absent; each podlet on a node needs its own; \"none\" for pods that have lo only")
 	f.StringSliceVar(&o.PodSubnets, "pod-subnets", o.PodSubnets, "subnets for pods' addresses, at most one of IPv4 and one of IPv6 (default 10.88.0.0/16, and fd00:10:88::/64 if the node has IPv6)")
 	f.StringSliceVar(&o.NoMasquerade, "no-masquerade", o.NoMasquerade, "destinations that see pods by their own addresses, as they have a route back, e.g. the subnets of other nodes' pods")
+	f.StringVar(&o.StreamAddress, "stream-address", o.StreamAddress, "host:port on which exec, attach and port-forward are served to the kubelet; port 0: any")
+	f.StringVar(&o.StreamCert, "stream-tls-cert", o.StreamCert, "PEM file with the certificate for --stream-address (default: no TLS, which is for loopback)")
+	f.StringVar(&o.StreamKey, "stream-tls-key", o.StreamKey, "PEM file with its key")
 	f.BoolVar(&o.Durable, "durable-layers", o.Durable, "let fsync in containers reach the disk; a container's exit then waits for it")
 }
 

@@ -85,7 +85,14 @@ func serve(ctx context.Context, o *options) (err error) {
 	}
 	defer debug.Close()
 
-	server := (&cri.Server{Pods: runtime, Images: images, Puller: puller, Log: log, Release: version}).New()
+	streams, err := o.streams(log)
+	if err != nil {
+		return err
+	}
+	defer streams.Close()
+	defer context.AfterFunc(ctx, streams.Close)()
+
+	server := (&cri.Server{Pods: runtime, Images: images, Puller: puller, Streams: streams, Log: log, Release: version, Life: ctx}).New()
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	log.Info("serving", "listen", o.Listen, "root", o.Root, "state", o.State, "version", version)

@@ -78,3 +78,24 @@ func openPeer(master int) (int, error) {
 	}
 	return int(fd), nil
 }
+
+// FindDevPTS opens the directory dev/pts below root, an fd of a container's root directory. The container decides what is there: an
+// error unless it is a devpts, whose ptmx opens new terminals and nothing else.
+func FindDevPTS(root int) (*os.File, error) {
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+	fd, err := unix.Openat2(root, "dev/pts", &how)
+	if err != nil {
+		return nil, &Error{Call: "openat2", Path: "/dev/pts", Err: err}
+	}
+	f := file(fd, "/dev/pts")
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(fd, &st); err != nil {
+		f.Close()
+		return nil, &Error{Call: "fstatfs", Path: "/dev/pts", Err: err}
+	}
+	if st.Type != unix.DEVPTS_SUPER_MAGIC {
+		f.Close()
+		return nil, fmt.Errorf("/dev/pts in the container is not a devpts: it has no terminals")
+	}
+	return f, nil
+}
