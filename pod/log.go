@@ -20,6 +20,8 @@ const (
 	answerTime = 10 * time.Millisecond
 	// followTime is how long podlet tries to have a container's log written where it belongs.
 	followTime = 10 * time.Second
+	// backTime is how long a kubelet that gave up may take to put the old file back in the new one's place.
+	backTime = time.Second
 	// twoStepVersion is the protocol's version from which on pause turns a log in two steps.
 	twoStepVersion = 2
 )
@@ -86,7 +88,14 @@ func (c *Container) reopenLog(ctx context.Context) error {
 	if err := c.logs.begin(ctx); err != nil {
 		return err
 	}
-	if err := c.sendLog(ctx, conn.LogReady); err != nil {
+	err := c.sendLog(ctx, conn.LogReady)
+	if ctx.Err() != nil {
+		// Nobody hears the answer, so the new file may be none: pause goes back to the old one by itself.
+		c.logs.end()
+		c.followLater()
+		return errors.Join(err, ctx.Err())
+	}
+	if err != nil {
 		c.logs.end()
 		return err
 	}
@@ -152,6 +161,17 @@ func (c *Container) sendLog(ctx context.Context, verb func(context.Context, paus
 func isWaiting(ctx context.Context) bool {
 	deadline, ok := ctx.Deadline()
 	return ctx.Err() == nil && (!ok || time.Until(deadline) > time.Second)
+}
+
+// followLater is followLog when a kubelet that gave up a rotation has decided which file stays.
+func (c *Container) followLater() {
+	c.pod.rt.work.Go(func() {
+		select {
+		case <-time.After(backTime):
+			c.followLog()
+		case <-c.pod.rt.life.Done():
+		}
+	})
 }
 
 // followLog turns the log of a container to its path, where it isn't known what an earlier podlet or pause made of a rotation. Where all is well it is the same file.
