@@ -3,7 +3,6 @@ package bridge
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -13,6 +12,8 @@ import (
 // delete links. What is missing is made anew, pods' links put back on the bridge, and that is logged. An error says what could
 // not be put right.
 func (n *Network) Check(ctx context.Context) error {
+	n.check.Lock()
+	defer n.check.Unlock()
 	var errs []error
 	if err := n.checkBridge(); err != nil {
 		errs = append(errs, err)
@@ -23,31 +24,28 @@ func (n *Network) Check(ctx context.Context) error {
 	return errors.Join(append(errs, n.ensureForwarding(), n.checkRules())...)
 }
 
+// checkBridge is called with check held.
 func (n *Network) checkBridge() error {
-	n.mu.Lock()
-	was := n.mu.index
-	n.mu.Unlock()
 	index, err := n.ensureBridge()
-	if err != nil || index == was {
-		return err
-	}
-	n.cfg.Log.Warn("the pods' bridge was gone and is made anew", "bridge", n.cfg.Bridge)
-	n.mu.Lock()
-	n.mu.index = index
-	n.mu.Unlock()
-	sock, err := openRoute()
 	if err != nil {
 		return err
 	}
-	defer sock.close()
-	var errs []error
-	for _, l := range n.list() {
-		// ENODEV: the link has gone with its pod.
-		if err := sock.do(enslave(l.pod, index), portUp(l.pod)); err != nil && !errors.Is(err, unix.ENODEV) {
-			errs = append(errs, fmt.Errorf("put the link of pod %s back on its bridge: %w", l.pod, err))
-		}
+	n.mu.Lock()
+	was := n.mu.index
+	n.mu.index = index
+	n.mu.Unlock()
+	if index != was {
+		n.cfg.Log.Warn("the pods' bridge was gone and is made anew", "bridge", n.cfg.Bridge)
+		n.check.loose = true
 	}
-	return errors.Join(errs...)
+	if !n.check.loose {
+		return nil
+	}
+	if err := n.attachPods(); err != nil {
+		return err
+	}
+	n.check.loose = false
+	return nil
 }
 
 func (n *Network) checkRules() error {

@@ -12,12 +12,14 @@
 // before an address is used and goes after the last use, so that podlet may be killed at any moment: no address is ever given
 // out twice, and what a pod held that is gone is free after Recover.
 //
-// A pod's veth pair goes with its namespace. Nothing here deletes it on the way out: that costs tens of milliseconds for a grace
-// period of the kernel's, which it spends on its own time when the namespace goes.
+// A pod's veth pair goes with its namespace. Remove does not wait for that, nor delete it: that costs tens of milliseconds for a
+// grace period of the kernel's, which it spends on its own time when the namespace goes. Only a link that is there still after a
+// second, since somebody else holds the namespace, is deleted, and by Recover one whose podlet ended before.
 //
 // # What is not done
 //
-// No promise is made on the link layer: pods on one bridge can send each other any frame. A chain of others that drops forwarded
+// No promise is made on the link layer: pods on one bridge can send each other any frame, and with NET_RAW, which containers have by
+// default, take each other's addresses (ARP, ND). A chain of others that drops forwarded
 // packets by policy is not overruled, since an accept in one table is none in another.
 // Host ports don't work on the node's ::1, as IPv6 has no route_localnet; a client that tries localhost is refused there at
 // once and goes on to 127.0.0.1.

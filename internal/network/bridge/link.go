@@ -77,7 +77,7 @@ func (n *Network) abandoned(link netlink.Link) bool {
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return false
 	}
-	all, err := netlink.LinkList()
+	all, err := listLinks()
 	return err == nil && !slices.ContainsFunc(all, func(l netlink.Link) bool { return l.Attrs().MasterIndex == link.Attrs().Index })
 }
 
@@ -112,7 +112,7 @@ func (n *Network) bridgeAddresses(link netlink.Link) error {
 	for _, p := range n.pools() {
 		want[netip.PrefixFrom(p.gateway, p.subnet.Bits())] = true
 	}
-	have, err := netlink.AddrList(link, netlink.FAMILY_ALL)
+	have, err := listAddresses(link)
 	if err != nil {
 		return fmt.Errorf("list the addresses of %s: %w", n.cfg.Bridge, err)
 	}
@@ -144,7 +144,7 @@ func (n *Network) bridgeAddresses(link netlink.Link) error {
 
 // nodeAddresses gives the node's own addresses.
 func nodeAddresses() (map[netip.Addr]bool, error) {
-	all, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+	all, err := listAddresses(nil)
 	if err != nil {
 		return nil, fmt.Errorf("list the node's addresses: %w", err)
 	}

@@ -24,8 +24,14 @@ type Network struct {
 	cursor *os.File
 	// tracked is the kernel's table of connections.
 	tracked *tracker
-	// work are the goroutines that forget tracked connections; Close waits for them.
-	work sync.WaitGroup
+	// work are the goroutines that forget tracked connections and delete links that stay; Close waits for them, closing tells them.
+	work    sync.WaitGroup
+	closing chan struct{}
+	// check is held by the one Check at a time.
+	check struct {
+		sync.Mutex
+		loose bool // pods' links may be on no bridge, or on another
+	}
 	// v4 and v6 are nil where the network has no such subnet. Which addresses they have given out is guarded by mu.
 	v4, v6 *pool
 	// table is held while the rules change, from the look at the leases on.
@@ -57,7 +63,7 @@ func Open(cfg Config) (_ *Network, err error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	n := &Network{cfg: cfg, leases: leaseDir(filepath.Join(cfg.Dir, "leases"))}
+	n := &Network{cfg: cfg, leases: leaseDir(filepath.Join(cfg.Dir, "leases")), closing: make(chan struct{})}
 	n.table.rules = rules{name: tablePrefix + cfg.Bridge, bridge: cfg.Bridge, v4: v4, v6: v6, direct: cfg.NoMasquerade}
 	n.mu.pods, n.mu.ports = map[string]*lease{}, portTable{}
 	if v4.IsValid() {
@@ -83,6 +89,9 @@ func Open(cfg Config) (_ *Network, err error) {
 	if err := n.loadLeases(); err != nil {
 		return nil, err
 	}
+	if err := n.dropFormer(); err != nil {
+		return nil, err
+	}
 	if n.mu.index, err = n.ensureBridge(); err != nil {
 		return nil, err
 	}
@@ -94,6 +103,10 @@ func Open(cfg Config) (_ *Network, err error) {
 	}
 	if err := n.replaceRules(); err != nil {
 		return nil, err
+	}
+	if err := n.attachPods(); err != nil {
+		n.check.loose = true
+		cfg.Log.Error("pods are cut off", "error", err)
 	}
 	for _, l := range n.list() {
 		n.forgetLater(l)
@@ -214,6 +227,7 @@ func (n *Network) loadLeases() error {
 // Close lets go of the directory. Bridge, rules, leases and the node's switches stay, as the pods go on. No other
 // method may be under way or be called afterwards.
 func (n *Network) Close() error {
+	close(n.closing)
 	n.work.Wait()
 	n.table.Lock()
 	errs := []error{n.table.rules.close()}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -61,7 +60,7 @@ func (c claim) against(p *pool) bool {
 
 // claims lists what the node reaches by other links than the bridge, but for default routes.
 func claims(own int) ([]claim, error) {
-	links, err := netlink.LinkList()
+	links, err := listLinks()
 	if err != nil {
 		return nil, fmt.Errorf("list the node's links: %w", err)
 	}
@@ -69,7 +68,7 @@ func claims(own int) ([]claim, error) {
 	for _, l := range links {
 		names[l.Attrs().Index] = l.Attrs().Name
 	}
-	addresses, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+	addresses, err := listAddresses(nil)
 	if err != nil {
 		return nil, fmt.Errorf("list the node's addresses: %w", err)
 	}
@@ -79,7 +78,7 @@ func claims(own int) ([]claim, error) {
 			list = append(list, claim{p.Masked(), fmt.Sprintf("the address %s of link %s", p, names[a.LinkIndex]), false})
 		}
 	}
-	routes, err := netlink.RouteList(nil, netlink.FAMILY_ALL)
+	routes, err := listRoutes()
 	if err != nil {
 		return nil, fmt.Errorf("list the node's routes: %w", err)
 	}

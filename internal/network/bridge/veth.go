@@ -13,8 +13,11 @@ import (
 // podLink is the name of a pod's link within it.
 const podLink = "eth0"
 
+// hostLinkPrefix is what the names of pods' links on the node begin with.
+const hostLinkPrefix = "pod"
+
 // hostLink is the name of the other end: 48 bits of the pod's id, which is random.
-func hostLink(pod string) string { return "pod" + pod[:12] }
+func hostLink(pod string) string { return hostLinkPrefix + pod[:12] }
 
 // hardwareAddress is made of the IPv4 address (or the tail of the IPv6 one), so that whoever has it in a neighbour table is right about the next pod with the address, too.
 func hardwareAddress(addresses []netip.Addr) net.HardwareAddr {
