@@ -30,7 +30,7 @@ func (s *Server) containers(ctx context.Context, f *cri.ContainerFilter) []*cri.
 		if letsContainer(f, st) {
 			out = append(out, &cri.Container{
 				Id: st.ID, PodSandboxId: st.PodID, Metadata: &cri.ContainerMetadata{Name: st.Spec.Name, Attempt: st.Spec.Attempt},
-				Image: imageSpec(st.Spec), ImageRef: s.imageRef(st.Spec), ImageId: st.Spec.ImageID, State: containerState(st), CreatedAt: st.Created.UnixNano(),
+				Image: imageSpec(st.Spec), ImageRef: imageRef(st.Spec), ImageId: st.Spec.ImageID, State: containerState(st), CreatedAt: st.Created.UnixNano(),
 				Labels: st.Spec.Labels, Annotations: st.Spec.Annotations,
 			})
 		}

@@ -69,6 +69,11 @@ func TestContainerSpec(t *testing.T) {
 			func(s *spec.Container) {
 				s.Mounts = []spec.Mount{{Source: "/h", Target: "/proc/meminfo", Propagation: mount.Private}}
 			}},
+		{"image volume", func(c *cri.ContainerConfig) {
+			c.Mounts = []*cri.Mount{{ContainerPath: "/w", Readonly: true, Image: &cri.ImageSpec{Image: "i", UserSpecifiedImage: "u"}, ImageSubPath: "a/b"}}
+		}, func(s *spec.Container) {
+			s.Mounts = []spec.Mount{{Target: "/w", ReadOnly: true, Image: "i", UserImage: "u", ImageSubPath: "a/b"}}
+		}},
 		{"idmapped mount", func(c *cri.ContainerConfig) {
 			ids := []*cri.IDMapping{{ContainerId: 1, HostId: 2, Length: 3}}
 			c.Mounts = []*cri.Mount{{HostPath: "/h", ContainerPath: "/w", UidMappings: ids, GidMappings: ids}}

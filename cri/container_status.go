@@ -17,7 +17,7 @@ func (s *Server) ContainerStatus(ctx context.Context, r *cri.ContainerStatusRequ
 	if err != nil {
 		return nil, err
 	}
-	answer := &cri.ContainerStatusResponse{Status: s.containerStatus(st)}
+	answer := &cri.ContainerStatusResponse{Status: containerStatus(st)}
 	if !r.GetVerbose() {
 		return answer, nil
 	}
@@ -37,7 +37,7 @@ func (s *Server) ContainerStatus(ctx context.Context, r *cri.ContainerStatusRequ
 	return answer, err
 }
 
-func (s *Server) containerStatus(st *pod.ContainerStatus) *cri.ContainerStatus {
+func containerStatus(st *pod.ContainerStatus) *cri.ContainerStatus {
 	c := st.Spec
 	groups := make([]int64, 0, len(st.Process.Groups))
 	for _, g := range st.Process.Groups {
@@ -47,7 +47,7 @@ func (s *Server) containerStatus(st *pod.ContainerStatus) *cri.ContainerStatus {
 		Id: st.ID, Metadata: &cri.ContainerMetadata{Name: c.Name, Attempt: c.Attempt}, State: containerState(st),
 		CreatedAt: nano(st.Created), StartedAt: nano(st.Started), FinishedAt: nano(st.Finished),
 		ExitCode: int32(st.ExitCode), Reason: st.Reason, Message: st.Message,
-		Image: imageSpec(c), ImageRef: s.imageRef(c), ImageId: c.ImageID,
+		Image: imageSpec(c), ImageRef: imageRef(c), ImageId: c.ImageID,
 		Labels: c.Labels, Annotations: c.Annotations, Mounts: criMounts(c.Mounts), LogPath: st.LogPath,
 		Resources: &cri.ContainerResources{Linux: resourcesOf(&c.Resources, c.OOMScoreAdj)},
 		User: &cri.ContainerUser{Linux: &cri.LinuxContainerUser{
@@ -57,13 +57,12 @@ func (s *Server) containerStatus(st *pod.ContainerStatus) *cri.ContainerStatus {
 	}
 }
 
-// imageRef is the digest reference of the image where it has one, else its id.
-func (s *Server) imageRef(c *spec.Container) string {
-	img, err := s.Images.Get(c.ImageID)
-	if err != nil || len(img.Digests) == 0 {
+// imageRef is the digest reference of the image where it had one when the container was created, else its id.
+func imageRef(c *spec.Container) string {
+	if c.ImageRef == "" {
 		return c.ImageID
 	}
-	return img.Digests[0]
+	return c.ImageRef
 }
 
 func imageSpec(c *spec.Container) *cri.ImageSpec {
@@ -100,6 +99,9 @@ func criMounts(list []spec.Mount) []*cri.Mount {
 			v.Propagation = cri.MountPropagation_PROPAGATION_HOST_TO_CONTAINER
 		case mount.Bidirectional:
 			v.Propagation = cri.MountPropagation_PROPAGATION_BIDIRECTIONAL
+		}
+		if m.Image != "" {
+			v.Image, v.ImageSubPath = &cri.ImageSpec{Image: m.Image, UserSpecifiedImage: m.UserImage, ImageRef: m.ImageID}, m.ImageSubPath
 		}
 		out = append(out, v)
 	}

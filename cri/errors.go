@@ -51,6 +51,7 @@ var kinds = []struct {
 	{context.Canceled, codes.Canceled},
 	{pause.ErrLost, codes.Unavailable},
 	{pause.ErrClosed, codes.Unavailable},
+	{pod.ErrBehind, codes.ResourceExhausted},
 	{unix.ENOSPC, codes.ResourceExhausted},
 	{unix.EDQUOT, codes.ResourceExhausted},
 	{unix.EMFILE, codes.ResourceExhausted},

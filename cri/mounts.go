@@ -3,6 +3,7 @@ package cri
 import (
 	"errors"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -34,9 +35,6 @@ func mounts(list []*cri.Mount) ([]spec.Mount, error) {
 
 func oneMount(m *cri.Mount) (spec.Mount, error) {
 	v := spec.Mount{Source: m.HostPath, ReadOnly: m.Readonly, RecursiveReadOnly: m.RecursiveReadOnly}
-	if m.Image != nil && m.Image.Image != "" {
-		return v, unsupported("image volume on %s", m.ContainerPath)
-	}
 	if len(m.MountOptions) > 0 {
 		return v, unsupported("mount_options of the mount on %s", m.ContainerPath)
 	}
@@ -44,7 +42,10 @@ func oneMount(m *cri.Mount) (spec.Mount, error) {
 	if m.ContainerPath == "" || strings.ContainsRune(m.ContainerPath+m.HostPath, 0) {
 		return v, invalid("mount of %q on %q", m.HostPath, m.ContainerPath)
 	}
-	if !path.IsAbs(m.HostPath) {
+	if err := imageVolume(m, &v); err != nil {
+		return v, err
+	}
+	if v.Image == "" && !path.IsAbs(m.HostPath) {
 		return v, invalid("mount on %s: host_path %q is not absolute", m.ContainerPath, m.HostPath)
 	}
 	v.Target = path.Join("/", m.ContainerPath)
@@ -75,6 +76,27 @@ func oneMount(m *cri.Mount) (spec.Mount, error) {
 		return v, errors.Join(checkMappings("uid", v.IDMap.UIDs), checkMappings("gid", v.IDMap.GIDs))
 	}
 	return v, nil
+}
+
+// imageVolume reads the part of a mount that says that its source is an image (KEP-4639).
+func imageVolume(m *cri.Mount, v *spec.Mount) error {
+	v.Image, v.UserImage, v.ImageSubPath = m.Image.GetImage(), m.Image.GetUserSpecifiedImage(), m.ImageSubPath
+	if v.Image == "" {
+		if v.ImageSubPath != "" {
+			return invalid("mount on %s: image_sub_path %q without an image", m.ContainerPath, v.ImageSubPath)
+		}
+		return nil
+	}
+	if m.HostPath != "" {
+		return invalid("mount on %s: both an image and the host_path %q", m.ContainerPath, m.HostPath)
+	}
+	if !m.Readonly || m.Propagation == cri.MountPropagation_PROPAGATION_BIDIRECTIONAL {
+		return invalid("mount of image %s on %s: an image volume is read-only and propagates nothing (KEP-4639)", v.Image, m.ContainerPath)
+	}
+	if v.ImageSubPath != "" && (!filepath.IsLocal(v.ImageSubPath) || strings.ContainsRune(v.ImageSubPath, 0)) {
+		return invalid("mount of image %s on %s: image_sub_path %q is not a path inside of it", v.Image, m.ContainerPath, v.ImageSubPath)
+	}
+	return nil
 }
 
 func devices(list []*cri.Device) ([]spec.Device, error) {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -24,6 +25,13 @@ func openBinary() (*os.File, error) {
 		return binaryTmpfs()
 	}
 	return f, err
+}
+
+// Runs says whether the process executes a pause's or nursery's program, or what calls itself so.
+func Runs(pid int) bool {
+	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	name := strings.TrimPrefix(strings.TrimSuffix(filepath.Base(exe), " (deleted)"), "memfd:")
+	return err == nil && name == binaryName
 }
 
 func binaryMemfd() (*os.File, error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"podlet/internal/image"
@@ -20,7 +21,7 @@ func (r *Runtime) CreateContainer(ctx context.Context, podID string, s *spec.Con
 	if err != nil {
 		return "", err
 	}
-	key := fmt.Sprintf("container %s %q %d", podID, s.Name, s.Attempt)
+	key := fmt.Sprintf("container %s %q %d", p.id, s.Name, s.Attempt)
 	return r.starts.do(ctx, key, func() (string, error) { return p.create(ctx, s) })
 }
 
@@ -30,6 +31,7 @@ func (p *Pod) create(ctx context.Context, s *spec.Container) (_ string, err erro
 		return "", fmt.Errorf("create container %s: %w", name, err)
 	}
 	want := *s
+	want.Mounts = slices.Clone(s.Mounts)
 	c := p.newContainer(newID(), &want)
 	img, err := p.rt.images.Hold(s.Image, c.id)
 	if err != nil {
@@ -37,9 +39,15 @@ func (p *Pod) create(ctx context.Context, s *spec.Container) (_ string, err erro
 	}
 	var back undo
 	defer func() { back.unless(&err) }()
-	back.add(func(context.Context) error { p.rt.images.Release(c.id); return nil })
+	back.add(func(context.Context) error { c.releaseImages(); return nil })
+	if err := c.findVolumeImages(); err != nil {
+		return "", fmt.Errorf("create container %s: %w", name, err)
+	}
 
 	want.ImageID = img.ID.String()
+	if len(img.Digests) > 0 {
+		want.ImageRef = img.Digests[0]
+	}
 	c.rec = containerRecord{Spec: &want, Image: imageConfig(&img.Config), State: Created, Created: time.Now()}
 	if err := c.resolve(&img); err != nil {
 		return "", fmt.Errorf("create container %s: %w", name, err)
@@ -71,6 +79,7 @@ func (p *Pod) enlist(c *Container) error {
 		return fmt.Errorf("create container %s: %w", c.name(), err)
 	}
 	p.mu.containers[c.id] = c
+	p.tellLocked(c.id, EventCreated)
 	p.rt.mu.Lock()
 	p.rt.mu.containers[c.id] = c
 	p.rt.mu.Unlock()
@@ -94,6 +103,9 @@ func (p *Pod) admits(s *spec.Container) error {
 		return err
 	}
 	for _, m := range s.Mounts {
+		if m.Image != "" {
+			continue
+		}
 		if _, err := os.Stat(m.Source); err != nil {
 			return fmt.Errorf("mount on %s: %w: source %v", m.Target, ErrInvalid, err)
 		}

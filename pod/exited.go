@@ -61,6 +61,7 @@ func (c *Container) endLocked(e ending) (saved bool) {
 	})
 	c.dropPidfdLocked()
 	close(c.done)
+	c.pod.tellLocked(c.id, EventStopped)
 	return saved
 }
 

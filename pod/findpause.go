@@ -181,6 +181,8 @@ const huntTick = time.Millisecond
 // huntSocket kills the processes that hold the listening socket of the pod id, whatever name it has now, until there is no such socket: a pause that
 // the nursery cloned without podlet's hearing of it, while it has not come to its title yet. As long as the socket is there without a holder it is
 // on its way to an earlier podlet's nursery, which may yet clone a pause before it finds that podlet gone.
+//
+// A container in the node's network can bind a socket of that name, and hand it to anybody on the node: so none but pauses and nurseries are killed.
 func huntSocket(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, killTime)
 	defer cancel()
@@ -215,7 +217,7 @@ func killHolders(inodes []string) error {
 			errs = append(errs, err)
 			continue
 		}
-		if holdsSocket(pid, inodes) {
+		if pause.Runs(pid) && holdsSocket(pid, inodes) {
 			if err := pause.Signal(f, unix.SIGKILL); err != nil && !processGone(err) {
 				errs = append(errs, err)
 			}

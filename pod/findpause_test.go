@@ -35,10 +35,20 @@ func TestHuntSocket(t *testing.T) {
 		t.Fatalf("the hunt for a socket on its way ended with %v", err)
 	}
 
-	holder := exec.Command("sleep", "1000")
-	holder.ExtraFiles = []*os.File{received(t, pair[1])}
-	must(t, holder.Start())
-	holder.ExtraFiles[0].Close()
+	held := received(t, pair[1])
+	holder, other := seemingPause(t, held), exec.Command("sleep", "1000")
+	other.ExtraFiles = []*os.File{held}
+	must(t, other.Start())
+	held.Close()
+	short, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := huntSocket(short, id); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the hunt for a socket that another program has, too, ended with %v", err)
+	}
+	other.Process.Signal(syscall.SIGTERM)
+	if err := other.Wait(); other.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
+		t.Errorf("the other program: %v", err)
+	}
 	if err := huntSocket(t.Context(), id); err != nil {
 		t.Error(err)
 		holder.Process.Kill()
@@ -50,6 +60,20 @@ func TestHuntSocket(t *testing.T) {
 	if err := huntSocket(t.Context(), id); err != nil {
 		t.Errorf("a hunt for nothing: %v", err)
 	}
+}
+
+// seemingPause starts a process that has the file and passes for a pause without a title.
+func seemingPause(t *testing.T, held *os.File) *exec.Cmd {
+	t.Helper()
+	sleep, err := exec.LookPath("sleep")
+	must(t, err)
+	program, err := os.ReadFile(sleep)
+	must(t, err)
+	own := filepath.Join(t.TempDir(), "podlet-pause")
+	must(t, os.WriteFile(own, program, 0o700))
+	cmd := &exec.Cmd{Path: own, Args: []string{"sleep", "1000"}, ExtraFiles: []*os.File{held}}
+	must(t, cmd.Start())
+	return cmd
 }
 
 func received(t *testing.T, socket int) *os.File {

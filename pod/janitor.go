@@ -23,7 +23,7 @@ type janitor struct {
 
 	mu    sync.Mutex
 	owing map[*Container]struct{}
-	pods  map[*Pod]struct{} // removed but for containers that are owed
+	pods  map[*Pod]struct{} // removed but for containers that are owed, or half-made
 }
 
 const (
@@ -74,17 +74,26 @@ func (j *janitor) finishPod(p *Pod) {
 		}
 	}
 	p.mu.Unlock()
+	j.owePod(p)
+}
+
+func (j *janitor) owePod(p *Pod) {
 	j.mu.Lock()
 	j.pods[p] = struct{}{}
 	j.mu.Unlock()
 	poke(j.wake)
 }
 
-// dropPod removes the record of a pod that has no containers any more, not even removed ones.
+// dropPod removes the record of a pod that has no containers any more, not even removed ones. A half-made pod may still have what it was made of.
 func (j *janitor) dropPod(p *Pod) bool {
 	p.mu.Lock()
-	left := len(p.mu.containers)
+	left, half := len(p.mu.containers), p.mu.rec.State == PodCreating
 	p.mu.Unlock()
+	if half {
+		ctx, cancel := context.WithTimeout(j.rt.life, promptly)
+		defer cancel()
+		return p.removeHalf(ctx) == nil
+	}
 	if left > 0 {
 		return false
 	}

@@ -165,9 +165,10 @@ func (p *Pod) allEnded(why string) {
 	}
 }
 
-// notReadyLocked takes the pod's state back from ready. What can't be recorded happens all the same; a full disk must not keep a pod alive.
+// notReadyLocked takes the pod's state back from ready; one that never was is half-made for as long as it is there. What can't be recorded happens
+// all the same; a full disk must not keep a pod alive.
 func (p *Pod) notReadyLocked() {
-	if p.mu.rec.State != PodReady && p.mu.rec.State != PodCreating {
+	if p.mu.rec.State != PodReady {
 		return
 	}
 	if err := p.saveLocked(func(rec *podRecord) { rec.State = PodNotReady }); err != nil {
@@ -175,6 +176,7 @@ func (p *Pod) notReadyLocked() {
 		p.mu.rec.State = PodNotReady
 		p.publishLocked()
 	}
+	p.tellLocked(p.id, EventStopped)
 }
 
 func (p *Pod) containersLocked() []*Container {

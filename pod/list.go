@@ -26,7 +26,9 @@ func (r *Runtime) Containers(ctx context.Context) []*ContainerStatus {
 	defer r.mu.RUnlock()
 	list := make([]*ContainerStatus, 0, len(r.mu.containers))
 	for _, c := range r.mu.containers {
-		list = append(list, c.now())
+		if s := c.now(); s.State != removed {
+			list = append(list, s)
+		}
 	}
 	return list
 }

@@ -114,11 +114,14 @@ func (p *Pod) linkSysctls(ns *os.File) error {
 // leaveNetwork takes back what the pod has of its Network. The pod's status shows no address from then on; nor is one shown ready without its
 // addresses, if it is only learning of its end.
 func (p *Pod) leaveNetwork(ctx context.Context) error {
-	if !p.networked() {
+	if !p.spec.OwnNetwork() {
 		return nil
 	}
-	if err := p.rt.cfg.Network.Remove(ctx, p.forNetwork()); err != nil {
-		return err
+	// Without a Network there may be what an earlier podlet's gave: it went with the namespace, or is left for one that has it again.
+	if p.rt.cfg.Network != nil {
+		if err := p.rt.cfg.Network.Remove(ctx, p.forNetwork()); err != nil {
+			return err
+		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

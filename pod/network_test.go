@@ -274,6 +274,22 @@ func TestHostPortWithoutNetwork(t *testing.T) {
 	}
 }
 
+// TestNetworkIsTakenAway: podlet serves without a network that gave a pod its addresses.
+func TestNetworkIsTakenAway(t *testing.T) {
+	r := newRig(t)
+	id := r.run(t, r.sandbox("left"))
+	r.Runtime.cfg.Network = nil
+	must(t, r.StopPod(limited(t), id))
+	r.Runtime.cfg.Network = r.net
+	if s, err := r.PodStatus(limited(t), id); err != nil || s.Network != nil {
+		t.Errorf("after StopPod: %+v, %v", s, err)
+	}
+	r.removePod(t, id)
+	if left := r.net.traces(); len(left) > 0 {
+		t.Errorf("the network has %q", left)
+	}
+}
+
 // TestRecordsOfTheNetwork: a record from before there was a network reads as one of a pod without, and what a pod has is the same after a restart.
 func TestRecordsOfTheNetwork(t *testing.T) {
 	const old = `{"Spec":{"Name":"n","Namespace":"ns","UID":"u","Hostname":"h"},"State":"ready","Created":"2026-01-02T03:04:05Z"}`

@@ -133,6 +133,7 @@ func (r *Runtime) restoreContainer(e record.Entry, id string, found map[string]*
 	if _, err := r.images.Hold(rec.Spec.ImageID, id); err != nil {
 		r.log.Warn("a container's image is lost", "container", c.name(), "image", rec.Spec.Image, "error", err)
 	}
+	c.holdVolumeImages()
 	return nil
 }
 
@@ -221,8 +222,9 @@ func (p *Pod) abandon() {
 	p.rt.log.Info("a pod was being created as podlet ended; removing it", "pod", p.name(), "id", p.id)
 	ctx, cancel := context.WithTimeout(p.rt.life, killTime)
 	defer cancel()
-	if err := p.remove(ctx); err != nil {
-		p.rt.log.Error("can't remove a half-made pod", "pod", p.name(), "id", p.id, "error", err)
+	if err := p.removeHalf(ctx); err != nil {
+		p.rt.janitor.owePod(p)
+		p.rt.log.Error("can't remove a half-made pod; podlet will try again", "pod", p.name(), "id", p.id, "error", err)
 	}
 }
 

@@ -32,7 +32,7 @@ func (c *Container) remove(ctx context.Context) error {
 	c.pod.rt.mu.Lock()
 	delete(c.pod.rt.mu.containers, c.id)
 	c.pod.rt.mu.Unlock()
-	c.pod.rt.images.Release(c.id)
+	c.releaseImages()
 	c.pod.rt.janitor.finish(ctx, c)
 	return nil
 }
@@ -51,7 +51,9 @@ func (c *Container) hide() bool {
 		// Removal must work on a full disk: then the record goes at once, and the cgroup's name is known to this process alone.
 		c.pod.rt.log.Warn("a container's record can't be written while it is removed", "container", c.name(), "error", err)
 		c.rec.State = removed
+		c.publishLocked()
 	}
+	c.pod.tellLocked(c.id, EventRemoved)
 	return true
 }
 

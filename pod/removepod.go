@@ -21,6 +21,17 @@ func (r *Runtime) RemovePod(ctx context.Context, id string) error {
 	return nil
 }
 
+// removeHalf removes a pod that was never ready. If it fails the record stays, so that the janitor, or the next podlet, tries again.
+func (p *Pod) removeHalf(ctx context.Context) error {
+	if err := p.tearDown(ctx); err != nil {
+		return err
+	}
+	p.rt.mu.Lock()
+	delete(p.rt.mu.pods, p.id)
+	p.rt.mu.Unlock()
+	return p.rt.records.DeletePod(p.id)
+}
+
 func (p *Pod) remove(ctx context.Context) error {
 	if err := p.stop(ctx); err != nil {
 		return err
@@ -34,8 +45,14 @@ func (p *Pod) remove(ctx context.Context) error {
 		}
 	}
 	p.rt.mu.Lock()
+	_, seen := p.rt.mu.pods[p.id]
 	delete(p.rt.mu.pods, p.id)
 	p.rt.mu.Unlock()
+	if seen {
+		p.mu.Lock()
+		p.tellLocked(p.id, EventRemoved)
+		p.mu.Unlock()
+	}
 	p.rt.janitor.finishPod(p)
 	return nil
 }

@@ -192,20 +192,30 @@ func (c *Container) openPIDNamespace(files fds) error {
 // openVolumes clones the volumes' sources, as late as possible: a mount made on the host before this moment is in them.
 func (c *Container) openVolumes(files fds) (isFile []bool, err error) {
 	for i, v := range c.spec.Mounts {
-		userns, err := c.idMapping(v.IDMap)
-		if err != nil {
-			return nil, err
+		open := c.bindVolume
+		if v.Image != "" {
+			open = c.imageVolume
 		}
-		m, isDir, err := mount.Bind(v.Source, mount.BindOptions{
-			Recursive: true, ReadOnly: v.ReadOnly, RecursiveReadOnly: v.RecursiveReadOnly, Propagation: v.Propagation, UserNS: userns,
-		})
-		if userns != nil {
-			userns.Close()
-		}
+		m, isDir, err := open(i)
 		if err := files.add(launch.FDVolume(i, v.Target), m, err); err != nil {
 			return nil, fmt.Errorf("volume for %s: %w", v.Target, err)
 		}
 		isFile = append(isFile, !isDir)
 	}
 	return isFile, nil
+}
+
+// bindVolume clones what is at the source of the i-th mount.
+func (c *Container) bindVolume(i int) (m *os.File, isDir bool, err error) {
+	v := c.spec.Mounts[i]
+	userns, err := c.idMapping(v.IDMap)
+	if err != nil {
+		return nil, false, err
+	}
+	if userns != nil {
+		defer userns.Close()
+	}
+	return mount.Bind(v.Source, mount.BindOptions{
+		Recursive: true, ReadOnly: v.ReadOnly, RecursiveReadOnly: v.RecursiveReadOnly, Propagation: v.Propagation, UserNS: userns,
+	})
 }

@@ -51,10 +51,11 @@ func (r *Runtime) runPod(ctx context.Context, s *spec.Sandbox) (_ string, err er
 		return "", err
 	}
 	back.add(func(ctx context.Context) error {
-		if err := p.tearDown(ctx); err != nil {
-			return err // the record stays, so that the next podlet tries again
+		err := p.removeHalf(ctx)
+		if err != nil {
+			r.janitor.owePod(p)
 		}
-		return r.records.DeletePod(p.id)
+		return err
 	})
 	if err := p.startPause(ctx); err != nil {
 		return "", fmt.Errorf("run pod %s: %w", p.name(), err)
@@ -72,6 +73,10 @@ func (r *Runtime) runPod(ctx context.Context, s *spec.Sandbox) (_ string, err er
 	r.mu.Lock()
 	r.mu.pods[p.id] = p
 	r.mu.Unlock()
+	p.mu.Lock()
+	p.tellLocked(p.id, EventCreated)
+	p.tellLocked(p.id, EventStarted)
+	p.mu.Unlock()
 	p.keep(conn)
 	return p.id, nil
 }

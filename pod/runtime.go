@@ -31,6 +31,7 @@ type Runtime struct {
 	layers  layerCounter
 	parents parents
 	starts  flights
+	events  events
 
 	// life ends with Close; what outlasts a request runs under it.
 	life context.Context
@@ -144,22 +145,28 @@ func (r *Runtime) allPods() []*Pod {
 	return pods
 }
 
-// pod finds a pod by its id and waits until it is recovered.
+// pod finds a pod by its id, or the beginning of it, and waits until it is recovered.
 func (r *Runtime) pod(ctx context.Context, id string) (*Pod, error) {
 	r.mu.RLock()
-	p := r.mu.pods[id]
+	p, err := lookup(r.mu.pods, id)
 	r.mu.RUnlock()
+	if err != nil {
+		return nil, fmt.Errorf("pod: %w", err)
+	}
 	if p == nil {
 		return nil, fmt.Errorf("pod %.100q: %w", id, ErrNotFound)
 	}
 	return p, p.awaitRecovery(ctx)
 }
 
-// container finds a container by its id and waits until its pod is recovered.
+// container finds a container by its id, or the beginning of it, and waits until its pod is recovered.
 func (r *Runtime) container(ctx context.Context, id string) (*Container, error) {
 	r.mu.RLock()
-	c := r.mu.containers[id]
+	c, err := lookup(r.mu.containers, id)
 	r.mu.RUnlock()
+	if err != nil {
+		return nil, fmt.Errorf("container: %w", err)
+	}
 	if c == nil {
 		return nil, fmt.Errorf("container %.100q: %w", id, ErrNotFound)
 	}

@@ -25,7 +25,7 @@ func (r *Runtime) StartContainer(ctx context.Context, id string) error {
 		return err
 	}
 	// A second call while the first is being taken back waits for that.
-	_, err = r.starts.do(ctx, "start "+id, func() (string, error) { return id, c.startOnce(ctx) })
+	_, err = r.starts.do(ctx, "start "+c.id, func() (string, error) { return id, c.startOnce(ctx) })
 	if err != nil {
 		return fmt.Errorf("start container %s: %w", c.name(), err)
 	}
@@ -180,7 +180,11 @@ func (c *Container) runs(proc *pause.Process) error {
 		return fmt.Errorf("it has ended already, with code %d: %s: %w", c.rec.ExitCode, c.rec.Message, ErrState)
 	}
 	c.pidfd = proc.PIDFD
-	return c.saveLocked(func(rec *containerRecord) { rec.State, rec.Started = Running, time.Now() })
+	if err := c.saveLocked(func(rec *containerRecord) { rec.State, rec.Started = Running, time.Now() }); err != nil {
+		return err
+	}
+	c.pod.tellLocked(c.id, EventStarted)
+	return nil
 }
 
 // openGate lets the process go on and waits until its program runs: execve closes the gate, and so does the process's end. A caller

@@ -21,7 +21,7 @@ func TestStrangeIDs(t *testing.T) {
 	n := commonNode(t)
 	p := n.newPod()
 	app := p.start(container("app", "sleep", "1000"))
-	for _, id := range []string{"", ".", "..", "/", "../" + p.id, p.id[:12], strings.ToUpper(p.id), p.id + "\x00", app + "/", "\x00", "*", longID} {
+	for _, id := range []string{"", ".", "..", "/", "../" + p.id, p.id[:7], p.id[1:], strings.ToUpper(p.id), p.id + "\x00", app + "/", "\x00", "*", longID} {
 		name := fmt.Sprintf("%.20q", id)
 		_, err := n.PodSandboxStatus(n.ctx(), &cri.PodSandboxStatusRequest{PodSandboxId: id})
 		n.fails(err, codes.NotFound, "pod")
@@ -251,7 +251,7 @@ func TestContainerRefused(t *testing.T) {
 			c.Mounts = []*cri.Mount{{HostPath: source, ContainerPath: "/v"}, {HostPath: "/tmp", ContainerPath: "/v/"}}
 		}, codes.InvalidArgument, []string{"/v"}},
 		{"one sort of ids mapped", mounting(&cri.Mount{HostPath: source, ContainerPath: "/v", UidMappings: []*cri.IDMapping{{Length: 1}}}), codes.InvalidArgument, []string{"/v", "mappings"}},
-		{"image volume", mounting(&cri.Mount{ContainerPath: "/v", Image: &cri.ImageSpec{Image: busybox}}), codes.Unimplemented, []string{"/v"}},
+		{"image volume", mounting(&cri.Mount{ContainerPath: "/v", Image: &cri.ImageSpec{Image: busybox}}), codes.InvalidArgument, []string{"/v"}},
 		{"mount options", mounting(&cri.Mount{HostPath: source, ContainerPath: "/v", MountOptions: []string{"noexec"}}), codes.Unimplemented, []string{"mount_options", "/v"}},
 		{"relative device", func(c *cri.ContainerConfig) { c.Devices = []*cri.Device{{HostPath: "null", ContainerPath: "/dev/x"}} }, codes.InvalidArgument, []string{"null"}},
 		{"absent device", func(c *cri.ContainerConfig) {

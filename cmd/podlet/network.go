@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"path/filepath"
 
 	"podlet/internal/network/bridge"
@@ -13,6 +14,9 @@ import (
 // network opens the pod network; nil where pods are to have none. It is closed after all that uses it.
 func (o *options) network(log *slog.Logger) (_ pod.Network, closeIt func() error, err error) {
 	if o.Bridge == noBridge {
+		if left, err := os.ReadDir(filepath.Join(o.State, "network", "leases")); err == nil && len(left) > 0 {
+			log.Warn("pods have addresses from an earlier --bridge; its rules lead host ports to them until a podlet has a bridge again, or the node is restarted", "pods", len(left))
+		}
 		return nil, func() error { return nil }, nil
 	}
 	c := bridge.Config{Dir: filepath.Join(o.State, "network"), Bridge: o.Bridge, Subnets: bridge.DefaultSubnets(), Log: log}

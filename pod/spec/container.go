@@ -15,6 +15,9 @@ type Container struct {
 	Image, ImageID string
 	// UserImage is what the user wrote in the pod, where Image is an id that the kubelet resolved it to.
 	UserImage string
+	// ImageRef is a digest reference of the image, as it was at CreateContainer: removing the image's names from the node changes nothing of
+	// what a container says it was made from. Empty: the image had none.
+	ImageRef string
 
 	// Command replaces the image's entrypoint, Args its arguments; see Arguments.
 	Command, Args []string
@@ -81,11 +84,14 @@ type User struct {
 	Strict bool
 }
 
-// Mount is a bind mount of a host path.
+// Mount is a bind mount of a host path, or an image volume.
 type Mount struct {
-	// Source is absolute on the host. Target is absolute in the container and clean.
+	// Source is absolute on the host, empty for an image volume. Target is absolute in the container and clean.
 	Source, Target string
-	ReadOnly       bool
+	// Image is the reference of the image whose tree is mounted (KEP-4639), UserImage what the user wrote in the pod for it, ImageID
+	// the image's id as it was at CreateContainer. ImageSubPath is the part of the tree, relative to its root; empty: all of it.
+	Image, UserImage, ImageID, ImageSubPath string
+	ReadOnly                                bool
 	// RecursiveReadOnly makes submounts read-only as well (KEP-3857).
 	RecursiveReadOnly bool
 	Propagation       mount.Propagation
