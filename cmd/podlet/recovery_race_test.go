@@ -102,6 +102,7 @@ func TestNurseryKilled(t *testing.T) {
 	for round := range 20 {
 		var all sync.WaitGroup
 		var mu sync.Mutex
+		killed := make(chan struct{})
 		for i := range 4 {
 			k := kinds[(round+i)%len(kinds)]
 			s := n.sandbox(fmt.Sprintf("%s-%d-%d", k.name, round, i), sharing(k.change), observed(k.own))
@@ -116,13 +117,21 @@ func TestNurseryKilled(t *testing.T) {
 				if code := status.Code(err); code == codes.Internal || code == codes.DeadlineExceeded {
 					t.Errorf("RunPodSandbox as the nursery was killed: %v", err)
 				}
-				if _, err := n.RunPodSandbox(n.ctx(), &cri.RunPodSandboxRequest{Config: s}); err != nil {
+				<-killed
+				// podlet may not have heard of the death yet, which is what Unavailable says.
+				for range 10 {
+					if _, err = n.RunPodSandbox(n.ctx(), &cri.RunPodSandboxRequest{Config: s}); status.Code(err) != codes.Unavailable {
+						break
+					}
+				}
+				if err != nil {
 					t.Errorf("RunPodSandbox after the nursery was killed: %v", err)
 				}
 			})
 		}
 		time.Sleep(time.Duration(random.Int64N(int64(5 * time.Millisecond))))
 		n.killNursery()
+		close(killed)
 		all.Wait()
 	}
 	t.Logf("%d of 80 pods failed with the nursery", failed)
