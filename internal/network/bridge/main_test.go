@@ -80,7 +80,7 @@ func leaks() string {
 			files = append(files, target)
 		}
 	}
-	links, _ := netlink.LinkList()
+	links, _ := listLinks()
 	var names []string
 	for _, l := range links {
 		if name := l.Attrs().Name; !strings.HasPrefix(name, "pod") {

@@ -268,7 +268,7 @@ func defaultRoutes(t testing.TB, ns *os.File) []string {
 	t.Helper()
 	var list []string
 	inside(t, ns, func() error {
-		routes, err := netlink.RouteList(nil, netlink.FAMILY_V6)
+		routes, err := dump(func() ([]netlink.Route, error) { return netlink.RouteList(nil, netlink.FAMILY_V6) })
 		for _, r := range routes {
 			if r.Dst == nil || r.Dst.IP.IsUnspecified() && r.Gw != nil {
 				list = append(list, r.Gw.String())
@@ -340,7 +340,7 @@ func TestForget(t *testing.T) {
 	count := func() string {
 		var s string
 		for _, f := range []netlink.InetFamily{unix.AF_INET, unix.AF_INET6} {
-			flows, err := netlink.ConntrackTableList(netlink.ConntrackTable, f)
+			flows, err := dump(func() ([]*netlink.ConntrackFlow, error) { return netlink.ConntrackTableList(netlink.ConntrackTable, f) })
 			must(t, err)
 			for _, flow := range flows {
 				if flow.Forward.Protocol == uint8(UDP) {
