@@ -210,6 +210,7 @@ func TestStreamExecGone(t *testing.T) {
 		s := n.streamExec(e.transport, c, streamclient.Want{Stdin: true, Stdout: true, TTY: e.tty}, "sh", "-c",
 			"trap 'echo hung up > /tmp/hup; exit' HUP; setsid sleep 7777 & echo begun; while :; do sleep 0.1; done")
 		newTranscript(t, s.Stdout).until("begun")
+		n.soon("the child in the background", func() bool { return n.count(c, "sleep 7777") == 1 })
 		// It wants nothing of this, and it must not hide that the client goes.
 		stuff := bytes.Repeat([]byte{' '}, 1<<20)
 		go io.Copy(struct{ io.Writer }{s.Stdin}, struct{ io.Reader }{bytes.NewReader(stuff)})
