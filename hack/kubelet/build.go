@@ -10,6 +10,17 @@ import (
 	"time"
 )
 
+// kubernetes is the module with all that is Kubernetes', below the checkout.
+const kubernetes = "hack/kubelet/kubernetes"
+
+func checkout(ctx context.Context) (string, error) {
+	mod, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
+	if err != nil {
+		return "", fmt.Errorf("find the checkout: go env GOMOD: %w", err)
+	}
+	return filepath.Dir(strings.TrimSpace(string(mod))), nil
+}
+
 // binary gives the kubelet's path: the one asked for, else build/kubelet-VERSION of this checkout, built if it isn't there.
 func binary(ctx context.Context, wanted string) (string, error) {
 	if wanted != "" {
@@ -18,12 +29,11 @@ func binary(ctx context.Context, wanted string) (string, error) {
 		}
 		return filepath.Abs(wanted)
 	}
-	mod, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
+	checkout, err := checkout(ctx)
 	if err != nil {
-		return "", fmt.Errorf("find the checkout: go env GOMOD: %w", err)
+		return "", err
 	}
-	checkout := filepath.Dir(strings.TrimSpace(string(mod)))
-	module := filepath.Join(checkout, "hack/kubelet/kubernetes")
+	module := filepath.Join(checkout, kubernetes)
 	list := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes")
 	list.Dir = module
 	out, err := list.Output()

@@ -1,6 +1,6 @@
 // Command kubelet runs a real kubelet against podlet:
 //
-//	go run ./hack/kubelet [-podlet bin/podlet] [-kubelet BINARY] [-keep DIR] [-shared]
+//	go run ./hack/kubelet [-podlet bin/podlet] [-kubelet BINARY] [-keep DIR] [-shared] [-cat BYTES]
 //
 // The kubelet is built, once, from its published modules: kubernetes/go.mod names
 // the version, and is a module of its own so that podlet's knows nothing of
@@ -41,10 +41,11 @@ func main() {
 	kubelet := flag.String("kubelet", "", "the kubelet `binary`; without it one is built, or taken from build/")
 	keep := flag.String("keep", "", "copy the logs of podlet and of the kubelet to this `directory`")
 	shared := flag.Bool("shared", false, "others use this machine meanwhile: what is left counts only if it has a name of this run's in it")
+	cat := flag.Int64("cat", 1<<30, "how many `bytes` go through an exec of cat and back, over WebSockets a sixteenth of it: a multiple of 1 MiB")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	p := &page{w: os.Stdout}
-	err := run(ctx, p, *podlet, *kubelet, *keep, *shared)
+	err := run(ctx, p, *podlet, *kubelet, *keep, *shared, *cat)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "kubelet:", err)
@@ -57,9 +58,13 @@ func main() {
 	fmt.Printf("%d checks, all of them held.\n", p.checks)
 }
 
-func run(ctx context.Context, p *page, podlet, kubelet, keep string, shared bool) error {
+func run(ctx context.Context, p *page, podlet, kubelet, keep string, shared bool, cat int64) error {
 	// Both may have to be fetched, which the namespace that comes next is cut off from. There they are found.
 	kubelet, err := binary(ctx, kubelet)
+	if err != nil {
+		return err
+	}
+	client, err := buildClient(ctx)
 	if err != nil {
 		return err
 	}
@@ -83,6 +88,7 @@ func run(ctx context.Context, p *page, podlet, kubelet, keep string, shared bool
 	if err != nil {
 		return err
 	}
+	s.clientBinary, s.catBytes = client, cat
 	err = s.scenes(ctx, p)
 	if err != nil || p.failed > 0 {
 		s.explain(os.Stderr)

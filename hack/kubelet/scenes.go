@@ -24,7 +24,7 @@ func (s *site) holds(ctx context.Context, p *page, claim string, ask func() erro
 func (s *site) scenes(ctx context.Context, p *page) error {
 	p.check(true, "the kubelet starts with podlet as its runtime and is healthy")
 	for _, scene := range []func(context.Context, *page) error{
-		s.comesUp, s.talks, s.bridged, s.bridgedCrashes, s.crashes, s.killedUnderway, s.killedAtRest, s.kubeletRestarts,
+		s.comesUp, s.talks, s.streams, s.bridged, s.bridgedCrashes, s.crashes, s.killedUnderway, s.killedAtRest, s.kubeletRestarts,
 		s.bridgedAnew, s.bridgedDeleted, s.deleted,
 	} {
 		if err := scene(ctx, p); err != nil {

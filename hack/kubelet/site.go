@@ -35,6 +35,9 @@ type site struct {
 	cgroup string
 	// port is the one that the app of pod web listens on, hostPort the one that leads to pod bridged.
 	port, hostPort int
+	// clientBinary is kubectl's library as a program, catBytes what it sends through cat.
+	clientBinary string
+	catBytes     int64
 	// sysctls are the values that the kubelet may have changed.
 	sysctls map[string]string
 	// ownDirs are directories in fixed places that were not there before the kubelet.

@@ -4,7 +4,7 @@
 // Command probe is what test images run: it tells what it finds itself to be, and misbehaves on request.
 //
 //	show              identity, capabilities, limits, namespaces, signal state and open files as one line of JSON
-//	listen ADDR       serve HTTP at ADDR ("127.0.0.1:80"; "unix:/path" for a socket): / answers "ok", /show what show prints
+//	listen ADDR       serve HTTP at ADDR ("127.0.0.1:80"; "unix:/path" for a socket): / answers "ok", /show what show prints, /reset resets
 //	get ADDR          connect to what listen serves and print its answer
 //	sleep [SECONDS]   wait, for ever without SECONDS; ends with 0 on SIGTERM
 //	exit N            end with status N

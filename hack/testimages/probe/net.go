@@ -56,9 +56,20 @@ func answer(conn net.Conn) {
 		}
 	}
 	body := []byte("ok\n")
-	if f := strings.Fields(request); len(f) > 1 && f[1] == "/show" {
+	path := ""
+	if f := strings.Fields(request); len(f) > 1 {
+		path = f[1]
+	}
+	switch path {
+	case "/show":
 		body, _ = json.Marshal(look())
 		body = append(body, '\n')
+	case "/reset":
+		// Without lingering, close(2) resets.
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			tcp.SetLinger(0)
+		}
+		return
 	}
 	fmt.Fprintf(conn, "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 }
