@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -49,88 +48,6 @@ func TestStreamsWhenPodletEnds(t *testing.T) {
 		}
 	}
 	n.exec(c, "true")
-}
-
-// census counts what sessions cost: podlet's open files and threads, and the processes of the container.
-func (n *node) census(container string) string {
-	n.t.Helper()
-	out, _ := n.exec(container, "ps", "-o", "args")
-	execs := 0
-	for _, top := range []string{"/sys/fs/cgroup/", "/sys/fs/cgroup/*/"} {
-		execs += len(glob(top + n.cgroup + "/*/exec-*"))
-	}
-	return fmt.Sprintf("%d files, %d processes, %d cgroups of commands", n.openFiles(), strings.Count(out, "\n"), execs)
-}
-
-// TestStreamsLeaveNothing: after many sessions, and after clients that were killed at every moment of one, podlet has what it had before.
-func TestStreamsLeaveNothing(t *testing.T) {
-	n := commonNode(t)
-	p := n.newPod()
-	// The one reaps whatever a killed command leaves, the other listens to clients.
-	c, talks := p.start(container("app", "sh", "-c", "while :; do sleep 0.05; done")), p.start(talker("talker"))
-	n.serve(p.id, "tcp4", "127.0.0.1:80", echoAll)
-	if _, _, code, err := n.streamExec(streamclient.SPDY, c, streamclient.Want{Stdout: true}, "true").Output(); code != 0 || err != nil {
-		t.Fatal(code, err)
-	}
-	before := n.census(c)
-	goroutines := n.goroutines()
-	sessions, killed := 200, 50
-	if testing.Short() {
-		sessions, killed = 40, 12
-	}
-	var pool sync.WaitGroup
-	for worker := range 8 {
-		pool.Go(func() {
-			for i := range sessions / 8 {
-				transport := transports[i%len(transports)]
-				s := n.streamExec(transport, c, streamclient.Want{Stdout: true, TTY: i%2 == 0}, "sh", "-c", "echo hello")
-				if stdout, _, code, err := s.Output(); strings.TrimSpace(stdout) != "hello" || code != 0 || err != nil {
-					t.Errorf("%d.%d: %q, %d, %v", worker, i, stdout, code, err)
-				}
-			}
-		})
-		pool.Go(func() {
-			for i := range killed / 8 {
-				n.killClient(p.id, c, talks, i+worker)
-			}
-		})
-	}
-	pool.Wait()
-	for deadline := time.Now().Add(20 * time.Second); n.census(c) != before || n.goroutines() > goroutines; time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("before: %s, %d goroutines; now: %s, %d:\n%s\n%s", before, goroutines, n.census(c), n.goroutines(), n.listFiles(), n.stacks())
-		}
-	}
-	t.Logf("%s, %d goroutines", before, goroutines)
-}
-
-// killClient begins a session of one of all kinds and kills the client soon.
-func (n *node) killClient(pod, c, talks string, kind int) {
-	transport := transports[kind/3%len(transports)]
-	wait := time.Duration(kind%5) * time.Millisecond
-	switch kind % 3 {
-	case 0:
-		s := n.streamExec(transport, c, streamclient.Want{Stdin: true, Stdout: true, TTY: kind%2 == 0}, "sh", "-c", "while echo here; do sleep 0.01; done")
-		go io.Copy(io.Discard, s.Stdout)
-		time.Sleep(wait)
-		s.Kill()
-	case 1:
-		s := n.streamAttach(transport, talks, everything)
-		go io.WriteString(s.Stdin, "to nobody\n")
-		time.Sleep(wait)
-		s.Kill()
-	case 2:
-		f := n.openForward(pod)
-		for range 20 {
-			go func() {
-				if d, err := f.Dial(80); err == nil {
-					io.WriteString(d, "to nobody")
-				}
-			}()
-		}
-		time.Sleep(wait)
-		f.Kill()
-	}
 }
 
 func TestStreamAddress(t *testing.T) {

@@ -112,10 +112,16 @@ func (n *node) goroutines() (count int) {
 // stacks are those of podlet's goroutines.
 func (n *node) stacks() string {
 	n.t.Helper()
+	return n.profile("goroutine?debug=2")
+}
+
+// profile is one of net/http/pprof.
+func (n *node) profile(name string) string {
+	n.t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", debugSocket(n.dir+"/state"))
 	}}}
-	r, err := client.Get("http://podlet/debug/pprof/goroutine?debug=2")
+	r, err := client.Get("http://podlet/debug/pprof/" + name)
 	if err != nil {
 		n.t.Fatal(err)
 	}
