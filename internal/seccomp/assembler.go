@@ -29,9 +29,9 @@ func (a *assembler) add(f unix.SockFilter) label {
 // distance is how many instructions stand between the next one to be written and l.
 func (a *assembler) distance(l label) uint32 { return uint32(len(a.code) - 1 - int(l)) }
 
-// ret returns a verdict; one that stands near is used again.
+// ret returns a verdict; one in reach is used again.
 func (a *assembler) ret(verdict uint32) label {
-	if l, ok := a.rets[verdict]; ok && a.distance(l) < reach/2 {
+	if l, ok := a.rets[verdict]; ok && a.distance(l) < reach {
 		return l
 	}
 	l := a.add(unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: verdict})

@@ -1,6 +1,7 @@
 package seccomp
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -91,15 +92,28 @@ func assemble(arches []arch, rules map[*numbered][]rule, byDefault uint32) []uni
 	}
 	next := a.ret(unix.SECCOMP_RET_KILL_PROCESS)
 	for _, audit := range slices.Backward(audits) {
-		var spans []span
-		for _, o := range outcomes(audit, arches, rules, byDefault) {
-			spans = append(spans, span{o.from, o.key(), func() label { return a.decision(o.decision) }})
-		}
-		tree := a.load(offsetNumber, a.search(join(spans)))
-		next = a.jump(unix.BPF_JEQ, audit, tree, next)
+		next = a.jump(unix.BPF_JEQ, audit, a.byNumber(audit, arches, rules, byDefault), next)
 	}
 	a.load(offsetArch, next)
 	return a.program()
+}
+
+// byNumber writes what is done with the calls under one of the kernel's names of architectures.
+func (a *assembler) byNumber(audit uint32, arches []arch, rules map[*numbered][]rule, byDefault uint32) label {
+	x := arches[slices.IndexFunc(arches, func(x arch) bool { return x.audit == audit })]
+	plain := x.outcomes(rules, byDefault)
+	i := slices.IndexFunc(arches, func(x arch) bool { return x.bit == x32Bit })
+	if audit == unix.AUDIT_ARCH_X86_64 && i < 0 {
+		plain = append(plain, outcome{x32Bit, decision{otherwise: unix.SECCOMP_RET_KILL_PROCESS}})
+		// -1 is no call of x32's but none at all: what a tracer that skips a call leaves there.
+		plain = append(plain, outcome{1<<32 - 1, decision{otherwise: newer(byDefault)}})
+	}
+	tree := a.search(a.spans(plain))
+	if audit == unix.AUDIT_ARCH_X86_64 && i >= 0 {
+		marked := a.and(^uint32(x32Bit), a.search(a.apart(arches[i].outcomes(rules, byDefault), plain, tree)))
+		tree = a.jump(unix.BPF_JGE, x32Bit, marked, tree)
+	}
+	return a.load(offsetNumber, tree)
 }
 
 // outcome is a decision for the numbers from one on, up to the next outcome's.
@@ -108,20 +122,41 @@ type outcome struct {
 	decision
 }
 
-// outcomes gives the decisions for all numbers under one of the kernel's names of architectures.
-func outcomes(audit uint32, arches []arch, rules map[*numbered][]rule, byDefault uint32) []outcome {
-	var out []outcome
-	for _, x := range arches {
-		if x.audit == audit {
-			out = append(out, x.outcomes(rules, byDefault)...)
+func (a *assembler) spans(all []outcome) []span {
+	var out []span
+	for _, o := range all {
+		out = append(out, span{o.from, o.key(), func() label { return a.decision(o.decision) }})
+	}
+	return join(out)
+}
+
+// apart gives the spans of one architecture, less what is the same under another's, which leads to the other's tree. Two that have most
+// of their calls in common need few instructions more than one.
+func (a *assembler) apart(all, others []outcome, tree label) []span {
+	var cuts []uint32
+	for _, o := range slices.Concat(all, others) {
+		cuts = append(cuts, o.from)
+	}
+	slices.Sort(cuts)
+	var out []span
+	for _, from := range slices.Compact(cuts) {
+		one, other := at(all, from), at(others, from)
+		if one.key() == other.key() {
+			out = append(out, span{from, "as the other", func() label { return tree }})
+			continue
 		}
+		out = append(out, span{from, one.key(), func() label { return a.decision(one) }})
 	}
-	if audit == unix.AUDIT_ARCH_X86_64 && !slices.ContainsFunc(arches, func(x arch) bool { return x.bit == x32Bit }) {
-		out = append(out, outcome{x32Bit, decision{otherwise: unix.SECCOMP_RET_KILL_PROCESS}})
-		// -1 is no call of x32's but none at all: what a tracer that skips a call leaves there.
-		out = append(out, outcome{1<<32 - 1, decision{otherwise: newer(byDefault)}})
+	return join(out)
+}
+
+// at gives the decision for a number.
+func at(all []outcome, number uint32) decision {
+	i, ok := slices.BinarySearchFunc(all, number, func(o outcome, number uint32) int { return cmp.Compare(o.from, number) })
+	if !ok {
+		i--
 	}
-	return out
+	return all[i].decision
 }
 
 // newer is what a call that is newer than the profile gets.
@@ -132,7 +167,7 @@ func newer(byDefault uint32) uint32 {
 	return byDefault
 }
 
-// outcomes gives the decisions for the numbers of one architecture and all behind them.
+// outcomes gives the decisions for the numbers of one architecture, without its bit, and all behind them.
 func (x arch) outcomes(rules map[*numbered][]rule, byDefault uint32) []outcome {
 	calls := map[uint32][]rule{}
 	newer, unnamed := decision{otherwise: newer(byDefault)}, decision{otherwise: byDefault}
@@ -162,7 +197,7 @@ func (x arch) outcomes(rules map[*numbered][]rule, byDefault uint32) []outcome {
 		} else if number >= beyond && !x.own(number) {
 			d = newer
 		}
-		out = append(out, outcome{number | x.bit, d})
+		out = append(out, outcome{number, d})
 	}
 	return out
 }

@@ -113,6 +113,31 @@ func TestAlwaysAllowedIsEvaluatedAhead(t *testing.T) {
 	}
 }
 
+// The kernel translates the program at every start of a container, and runs it ahead for each number: both take a start's time, and both
+// grow unseen. A library's new data may move the figures a little, the compiler's shape moves them a lot (once 311 and 11.6).
+func TestDefaultIsShort(t *testing.T) {
+	f, err := Default(defaultCaps, testMachines[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(f.Program); n > 220 {
+		t.Errorf("%d instructions, want at most 220", n)
+	}
+	total := 0
+	for _, audit := range []uint32{unix.AUDIT_ARCH_X86_64, unix.AUDIT_ARCH_I386} {
+		for number := range uint32(lookedAt) {
+			_, steps, err := interpret(f.Program, call{audit: audit, number: number})
+			if err != nil {
+				t.Fatal(err)
+			}
+			total += steps
+		}
+	}
+	if average := float64(total) / (2 * lookedAt); average > 11.5 {
+		t.Errorf("a call takes %.1f instructions on average, want at most 11.5", average)
+	}
+}
+
 func verdict(t *testing.T, caps uint64, m Machine, audit, number uint32, args ...uint64) uint32 {
 	t.Helper()
 	f, err := Default(caps, m)

@@ -17,11 +17,14 @@
 //
 // # The program
 //
-//	ld arch ─ jeq x86_64 ─ ld nr ─ search tree over intervals of numbers ─┬─ ret
-//	            └ jeq i386 ─ ld nr ─ …                                     └─ ld arg, high word ─ tree ─ ld arg, low word ─ tree ─ ret
+//	ld arch ─ jeq x86_64 ─ ld nr ─ jge 0x40000000 ─ tree over intervals of numbers ─┬─ ret
+//	            │                        └ and ~0x40000000 ─ tree of what x32 has      └─ ld arg, high word ─ tree ─ ld arg, low word ─ tree ─ ret
+//	            │                          apart, which ends in x86_64's for the rest
+//	            └ jeq i386 ─ ld nr ─ tree …
 //	                └ ret kill
 //
 // Numbers next to each other with the same outcome are one interval, so a call costs about the logarithm of the number of intervals.
+// What counts is the program's length, since the kernel converts and translates it at every start of a container: see [assembler.search].
 // The way to a call that is always allowed holds no other instruction than those that the kernel evaluates ahead when a filter is put in
 // force (Linux 5.11, seccomp_is_const_allow): such a call never runs the program at all. The tests hold the compiler to that.
 //
