@@ -76,7 +76,7 @@ func (b *Builder) KeyctlJoinSession(name, why string) *StepRef {
 //	seccomp(SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_LOG, {len=312})
 func (b *Builder) Seccomp(flags uint64, program []unix.SockFilter, why string) *StepRef {
 	le := binary.LittleEndian
-	var filter []byte
+	filter := make([]byte, 0, 8*len(program)) // struct sock_filter
 	for _, f := range program {
 		filter = le.AppendUint16(filter, f.Code)
 		filter = append(filter, f.Jt, f.Jf)
