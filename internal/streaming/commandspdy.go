@@ -1,21 +1,20 @@
 package streaming
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"sync"
 	"time"
 
+	"github.com/moby/spdystream"
 	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
 	"k8s.io/streaming/pkg/httpstream"
-	"k8s.io/streaming/pkg/httpstream/spdy"
 )
 
 // commandSPDY is a session over SPDY/3.1: a stream each for stdin, stdout, stderr, the window's sizes and the status, all opened by the client.
 type commandSPDY struct {
 	session *session
-	conn    httpstream.Connection
+	conn    *spdystream.Connection
 	v4      bool
 	sizes   sizes
 
@@ -65,30 +64,8 @@ func openCommandSPDY(w http.ResponseWriter, r *http.Request, q *session, c *Comm
 	return nil, err
 }
 
-// upgradeSPDY answers the request with the upgrade. accept is called for each stream that the client opens and must not wait.
-func upgradeSPDY(w http.ResponseWriter, r *http.Request, q *session, accept httpstream.NewStreamHandler) (httpstream.Connection, error) {
-	q.measured = true
-	conn := spdy.NewResponseUpgrader().UpgradeResponse(w, r, accept)
-	if conn == nil {
-		return nil, errors.New("the request does not ask for SPDY/3.1, or its connection is gone")
-	}
-	return conn, nil
-}
-
-// answer accepts a stream. The transport would do it after its handler, and would then wait for ever to write to a stream whose answer the client
-// didn't live to get.
-func answer(stream httpstream.Stream) error {
-	s, ok := stream.(interface {
-		SendReply(http.Header, bool) error
-	})
-	if !ok {
-		return fmt.Errorf("a stream of type %T", stream)
-	}
-	return s.SendReply(http.Header{}, false)
-}
-
 // accept takes a stream that the session has a place for; an error makes the transport reset the stream.
-func (s *commandSPDY) accept(stream httpstream.Stream, _ <-chan struct{}) error {
+func (s *commandSPDY) accept(stream httpstream.Stream) error {
 	name := stream.Headers().Get(remotecommand.StreamType)
 	if err := s.place(name, stream); err != nil {
 		return err
@@ -102,7 +79,7 @@ func (s *commandSPDY) accept(stream httpstream.Stream, _ <-chan struct{}) error 
 		return errSession
 	}
 	if name == remotecommand.StreamTypeResize {
-		s.work.Go(func() { s.sizes.read(stream) })
+		s.work.Go(s.session.guarded(func() { s.sizes.read(stream) }))
 	}
 	if s.answers--; s.answers == 0 {
 		close(s.complete)
@@ -168,9 +145,9 @@ func (s *commandSPDY) close() {
 	streams := s.got
 	s.got = nil
 	s.mu.Unlock()
-	s.conn.Close()
 	for _, stream := range streams {
 		stream.Reset()
 	}
+	s.conn.Close()
 	s.work.Wait()
 }

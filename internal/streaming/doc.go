@@ -7,7 +7,8 @@
 //
 // # Whose protocol
 //
-// The transports are those of k8s.io/streaming, the names on the wire those of k8s.io/cri-streaming. The sessions are podlet's own:
+// The transports are spdystream, which k8s.io/streaming sits on, and k8s.io/streaming's WebSockets; the names on the wire are those of
+// k8s.io/cri-streaming. The sessions are podlet's own:
 // cri-streaming's outlive clients that are killed (50 port-forwards reset in mid-way left 184 goroutines and 8 connections for good), wait
 // for streams of clients that are gone, and take what a client sends without a bound.
 //
@@ -16,6 +17,12 @@
 // Each has a context, whose cause says why: its client hung up, which a watch on the socket sees even while nothing reads from it; nothing
 // moved for Limits.Idle; the client broke the protocol or a bound; the server is closed. A client that is still there gets the cause as the
 // session's status, for which it has tellTime; then its connection is closed.
+//
+// # Memory
+//
+// Transports queue what comes, whatever its size, for as long as nobody takes it. So a meter reads along what each client sends: it refuses frames that no
+// Kubernetes client sends, and leaves the rest in the socket once the session has its share of Limits.Backlog (CVE-2026-35469). Lock order: backlog.mu is
+// the last; nothing is called with it but what counts.
 //
 // # Goroutines
 //

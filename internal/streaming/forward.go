@@ -53,24 +53,24 @@ func (f *Forward) connect(ctx context.Context, port uint16) (net.Conn, error) {
 	return conn, nil
 }
 
-// relay copies between a client's stream and the app's connection until both directions have ended, one has ended for good, or ctx has. An
+// relay copies between a client's stream and the app's connection until both directions have ended, one has ended for good, or the session has. An
 // app that resets its connection ends it: that is no error (kubernetes#74551).
-func relay(ctx context.Context, stream io.ReadWriteCloser, conn net.Conn) {
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
+func relay(q *session, stream io.ReadWriteCloser, conn net.Conn) {
+	stop := context.AfterFunc(q.ctx, func() { conn.Close() })
 	defer stop()
 	var copying sync.WaitGroup
 	var broken atomic.Bool
-	copying.Go(func() {
+	copying.Go(q.guarded(func() {
 		if _, err := io.Copy(struct{ io.Writer }{conn}, stream); err != nil {
 			broken.Store(true) // the kernel tells of a reset once, here or below, where what the app sent before still comes
 		}
 		closeWrite(conn)
 		// What the app doesn't want must still be read, or it would stop the streams behind it.
 		io.Copy(io.Discard, stream)
-	})
+	}))
 	_, err := io.Copy(stream, struct{ io.Reader }{conn})
 	s, half := stream.(httpstream.Stream)
-	if err == nil && half && ctx.Err() == nil && !broken.Load() {
+	if err == nil && half && q.ctx.Err() == nil && !broken.Load() {
 		// The app may still want to hear what the client, which now sees the end of its answer, has to say.
 		s.Close()
 		copying.Wait()

@@ -8,10 +8,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/moby/spdystream"
 	"golang.org/x/net/websocket"
 	"k8s.io/cri-streaming/pkg/streaming/portforward"
 	"k8s.io/streaming/pkg/httpstream"
-	"k8s.io/streaming/pkg/httpstream/spdy"
 )
 
 // forwardMost is how many connections one session may have at a time.
@@ -22,8 +22,6 @@ const forwardMost = 1000
 type forwardSPDY struct {
 	session *session
 	forward *Forward
-	conn    httpstream.Connection
-	ready   chan struct{} // closed when conn is set
 
 	mu     sync.Mutex
 	closed bool
@@ -42,7 +40,7 @@ type pair struct {
 }
 
 func newForwardSPDY(q *session, f *Forward) *forwardSPDY {
-	return &forwardSPDY{session: q, forward: f, ready: make(chan struct{}), pairs: map[string]*pair{}, live: map[*pair]bool{}}
+	return &forwardSPDY{session: q, forward: f, pairs: map[string]*pair{}, live: map[*pair]bool{}}
 }
 
 func serveForwardSPDY(w http.ResponseWriter, r *http.Request, q *session, f *Forward) error {
@@ -69,7 +67,9 @@ func serveForwardTunnel(w http.ResponseWriter, r *http.Request, q *session, f *F
 		Handler: func(ws *websocket.Conn) {
 			ws.PayloadType = websocket.BinaryFrame
 			s := newForwardSPDY(q, f)
-			conn, err := spdy.NewServerConnection(&gauged{Conn: ws, session: q}, s.accept)
+			g := newGauge(&q.server.backlog)
+			defer g.end()
+			conn, err := serveSPDY(&measured{Conn: ws, session: q, meter: g}, q, g, s.accept)
 			if err != nil {
 				failed = err
 				return
@@ -81,9 +81,7 @@ func serveForwardTunnel(w http.ResponseWriter, r *http.Request, q *session, f *F
 }
 
 // serve waits for the session's end.
-func (s *forwardSPDY) serve(conn httpstream.Connection) {
-	s.conn = conn
-	close(s.ready)
+func (s *forwardSPDY) serve(conn *spdystream.Connection) {
 	select {
 	case <-s.session.ctx.Done():
 	case <-conn.CloseChan():
@@ -101,8 +99,8 @@ func (s *forwardSPDY) serve(conn httpstream.Connection) {
 		streams = append(streams, p.data, p.error)
 	}
 	s.mu.Unlock()
-	conn.Close()
 	reset(streams...)
+	conn.Close()
 	s.work.Wait()
 }
 
@@ -115,7 +113,7 @@ func reset(streams ...httpstream.Stream) {
 }
 
 // accept takes a stream; an error makes the transport reset it.
-func (s *forwardSPDY) accept(stream httpstream.Stream, _ <-chan struct{}) error {
+func (s *forwardSPDY) accept(stream httpstream.Stream) error {
 	name := stream.Headers().Get(portforward.PortForwardRequestIDHeader)
 	p, err := s.place(name, stream)
 	if err != nil {
@@ -135,7 +133,7 @@ func (s *forwardSPDY) accept(stream httpstream.Stream, _ <-chan struct{}) error 
 	p.timer.Stop()
 	delete(s.pairs, name)
 	s.live[p] = true
-	s.work.Go(func() { s.serveOne(p) })
+	s.work.Go(s.session.guarded(func() { s.serveOne(p) }))
 	return nil
 }
 
@@ -185,9 +183,7 @@ func (s *forwardSPDY) expire(name string, p *pair) {
 
 // drop ends a pair's streams.
 func (s *forwardSPDY) drop(p *pair) {
-	<-s.ready
 	reset(p.data, p.error)
-	s.conn.RemoveStreams(p.data, p.error)
 }
 
 // serveOne forwards one connection. Whatever becomes of it, the session lives on.
@@ -206,5 +202,5 @@ func (s *forwardSPDY) serveOne(p *pair) {
 	}
 	// There is no error any more. Some clients wait to hear that before they end their side of the data.
 	p.error.Close()
-	relay(s.session.ctx, p.data, conn)
+	relay(s.session, p.data, conn)
 }

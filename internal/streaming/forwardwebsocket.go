@@ -23,6 +23,7 @@ func serveForwardWebSocket(w http.ResponseWriter, r *http.Request, q *session, f
 		channels = append(channels, wsstream.ReadWriteChannel, wsstream.WriteChannel)
 	}
 	conn := wsstream.NewConn(channelProtocols(channels))
+	q.meter = &messages{backlog: &q.server.backlog}
 	_, opened, err := conn.Open(w, r)
 	if err != nil {
 		return fmt.Errorf("upgrade to a WebSocket: %w", err)
@@ -33,14 +34,14 @@ func serveForwardWebSocket(w http.ResponseWriter, r *http.Request, q *session, f
 		number := binary.LittleEndian.AppendUint16(nil, port)
 		data.Write(number)
 		report.Write(number)
-		work.Go(func() {
+		work.Go(q.guarded(func() {
 			conn, err := f.connect(q.ctx, port)
 			if err != nil {
 				io.WriteString(report, err.Error())
 				return
 			}
-			relay(q.ctx, data, conn)
-		})
+			relay(q, data, conn)
+		}))
 	}
 	work.Wait()
 	q.over.Store(true)

@@ -243,15 +243,15 @@ func TestGauge(t *testing.T) {
 	}
 	wire = append(wire, frame(1, controlMost, make([]byte, controlMost)...)...)
 	for _, piece := range []int{1, 3, 8, 4096, len(wire)} {
-		g := &gauge{}
+		g := newGauge(&backlog{most: 1 << 30})
 		for rest := wire; len(rest) > 0; rest = rest[min(piece, len(rest)):] {
 			if err := g.take(rest[:min(piece, len(rest))]); err != nil {
 				t.Fatalf("in pieces of %d: %v", piece, err)
 			}
 		}
 	}
-	for _, bad := range [][]byte{frame(1, controlMost+1), binary.BigEndian.AppendUint32([]byte{0, 0, 0, 1}, dataMost+1)} {
-		if (&gauge{}).take(bad) == nil {
+	for _, bad := range [][]byte{frame(1, controlMost+1), binary.BigEndian.AppendUint32([]byte{0, 0, 0, 1}, dataMost+1), frame(8, 10)} {
+		if newGauge(&backlog{}).take(bad) == nil {
 			t.Errorf("% x is taken", bad)
 		}
 	}

@@ -11,7 +11,6 @@ import (
 	"runtime/pprof"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"k8s.io/klog/v2"
@@ -35,6 +34,8 @@ type Limits struct {
 	Handshake time.Duration
 	// Idle is how long a session lives without a byte in either direction, a client that doesn't read included: 4 h.
 	Idle time.Duration
+	// Backlog is how many bytes that clients sent may wait to be taken, of all sessions together: 64 MiB. Each may have 256 KiB in any case.
+	Backlog int64
 	// Tokens is how many URLs may wait for their clients, Sessions how many sessions there are at a time: 1000 each.
 	Tokens, Sessions int
 }
@@ -47,6 +48,9 @@ func (l Limits) filled() Limits {
 		if *d.limit == 0 {
 			*d.limit = d.value
 		}
+	}
+	if l.Backlog == 0 {
+		l.Backlog = 64 << 20
 	}
 	for _, n := range []*int{&l.Tokens, &l.Sessions} {
 		if *n == 0 {
@@ -73,6 +77,7 @@ type Server struct {
 	http    *http.Server
 	tokens  tokens
 	hangups *hangups
+	backlog backlog
 
 	// life ends with Close, and with it every session.
 	life context.Context
@@ -94,7 +99,7 @@ var errStopping = errors.New("podlet is stopping")
 // Listen opens the address and serves on it.
 func Listen(cfg Config) (*Server, error) {
 	limits := cfg.Limits.filled()
-	s := &Server{limits: limits, log: cfg.Log, tokens: tokens{life: limits.Token, most: limits.Tokens, waiting: map[string]*request{}}}
+	s := &Server{limits: limits, log: cfg.Log, backlog: backlog{most: limits.Backlog}, tokens: tokens{life: limits.Token, most: limits.Tokens, waiting: map[string]*request{}}}
 	listener, err := net.Listen("tcp", cfg.Address)
 	if err != nil {
 		return nil, fmt.Errorf("serve streams: %w", err)
@@ -123,7 +128,7 @@ func Listen(cfg Config) (*Server, error) {
 		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
 	}
 	s.http.SetKeepAlivesEnabled(false)
-	door := &door{Listener: listener}
+	door := newDoor(listener)
 	s.http.ConnState = door.state
 	s.work.Go(s.hangups.run)
 	s.work.Go(func() {
@@ -217,32 +222,6 @@ func (s *Server) ended() {
 	s.mu.sessions--
 	s.mu.Unlock()
 	s.running.Done()
-}
-
-// door lets only so many in who have not shown a token yet; one more is closed at once.
-type door struct {
-	net.Listener
-	strangers atomic.Int64
-}
-
-func (d *door) Accept() (net.Conn, error) {
-	for {
-		c, err := d.Listener.Accept()
-		if err != nil || d.strangers.Load() < strangersMost {
-			return c, err
-		}
-		c.Close()
-	}
-}
-
-// state counts: a connection is a stranger's from its beginning until it is closed or upgraded.
-func (d *door) state(_ net.Conn, state http.ConnState) {
-	switch state {
-	case http.StateNew:
-		d.strangers.Add(1)
-	case http.StateHijacked, http.StateClosed:
-		d.strangers.Add(-1)
-	}
 }
 
 // quiet makes every message one for debugging, at most.

@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -107,6 +108,31 @@ func TestStrangers(t *testing.T) {
 	}
 }
 
+// TestDoor: strangers, however many, keep nobody out who has a token.
+func TestDoor(t *testing.T) {
+	r := newRig(t, Config{})
+	var silent []net.Conn
+	for range strangersMost {
+		silent = append(silent, r.raw("GET /exec/x HTTP/1.1\r\nHost: %s\r\n"))
+	}
+	c := r.open(streamclient.SPDY, r.url(echo))
+	c.Stdin.Close()
+	if _, _, code, err := c.Output(); code != 7 || err != nil {
+		t.Errorf("%d, %v", code, err)
+	}
+	// The first one had to go, the last one had not.
+	silent[0].SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := silent[0].Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the oldest stranger: %v", err)
+	}
+	last := silent[strangersMost-1]
+	io.WriteString(last, "\r\n")
+	last.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if answer, err := io.ReadAll(last); !strings.Contains(string(answer), " 404 ") || err != nil {
+		t.Errorf("the latest stranger: %q, %v", answer, err)
+	}
+}
+
 // TestHandshake: streams that don't come are not waited for long, and those of a client that is gone not at all.
 func TestHandshake(t *testing.T) {
 	never := func(context.Context, *Streams) (int, error) { t.Error("the session began"); return 0, nil }
@@ -190,6 +216,30 @@ func TestClose(t *testing.T) {
 	<-forward.Done()
 	if _, err := streamclient.Open(waiting, streamclient.SPDY, all); err == nil {
 		t.Error("a session begins after the end")
+	}
+}
+
+// TestPanic: a mistake of podlet's own in a session is the end of that one.
+func TestPanic(t *testing.T) {
+	r := newRig(t, Config{})
+	url, err := r.Forward(&Forward{Ports: []uint16{80}, Dial: func(context.Context, uint16) (net.Conn, error) { panic("here") }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := streamclient.OpenForward(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Dial(80); err != nil {
+		t.Fatal(err)
+	}
+	<-f.Done()
+	f.Close()
+	for _, transport := range transports {
+		c := r.open(transport, r.url(func(context.Context, *Streams) (int, error) { panic("here") }))
+		if _, _, _, err := c.Output(); err == nil || !strings.Contains(err.Error(), "panicked: here") {
+			t.Errorf("%s: %v", transport, err)
+		}
 	}
 }
 

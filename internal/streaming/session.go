@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,8 +36,8 @@ type session struct {
 	cancel context.CancelCauseFunc
 	// over: all has been said; what the transport does to the connection from here on means nothing.
 	over atomic.Bool
-	// measured: the connection will carry SPDY frames.
-	measured bool
+	// meter measures what the client sends from the upgrade on. nil: nobody does, here.
+	meter meter
 
 	mu    sync.Mutex
 	wire  *wire       // nil until the upgrade
@@ -102,9 +103,6 @@ func (q *session) upgraded(conn net.Conn, first []byte) error {
 		return err
 	}
 	w := &wire{Conn: conn, first: append([]byte{}, first...), session: q}
-	if q.measured {
-		w.gauge = &gauge{}
-	}
 	w.touch()
 	unwatch, err := q.server.hangups.watch(c, func() { q.cancel(errGone) })
 	if err != nil {
@@ -158,6 +156,22 @@ func (q *session) end() {
 		w.Conn.Close()
 	}
 	q.cancel(errGone)
+	if q.meter != nil {
+		q.meter.end()
+	}
+}
+
+// guarded makes do one whose panic is the session's end and no other's.
+func (q *session) guarded(do func()) func() {
+	return func() {
+		defer func() {
+			if p := recover(); p != nil {
+				q.server.log.Error("podlet panicked in a session", "panic", p, "stack", string(debug.Stack()))
+				q.cancel(fmt.Errorf("podlet panicked: %v", p))
+			}
+		}()
+		do()
+	}
 }
 
 // wire is an upgraded connection as its transport sees it.
@@ -165,7 +179,6 @@ type wire struct {
 	net.Conn
 	session *session
 	first   []byte
-	gauge   *gauge // nil: nothing to measure
 
 	mu     sync.Mutex
 	active time.Time
@@ -184,6 +197,26 @@ func (w *wire) last() time.Time {
 }
 
 func (w *wire) Read(p []byte) (n int, err error) {
+	if w.session.meter == nil {
+		return w.read(p)
+	}
+	return w.session.metered(w.session.meter, w.read, p)
+}
+
+// metered reads what there is room for.
+func (q *session) metered(m meter, read func([]byte) (int, error), p []byte) (int, error) {
+	if err := m.wait(q.ctx); err != nil {
+		return 0, err
+	}
+	n, err := read(p)
+	if bad := m.take(p[:n]); bad != nil {
+		q.cancel(bad)
+		return 0, bad
+	}
+	return n, err
+}
+
+func (w *wire) read(p []byte) (n int, err error) {
 	if len(w.first) > 0 {
 		n = copy(p, w.first)
 		w.first = w.first[n:]
@@ -192,13 +225,6 @@ func (w *wire) Read(p []byte) (n int, err error) {
 	}
 	if n > 0 {
 		w.touch()
-	}
-	if w.gauge == nil {
-		return n, err
-	}
-	if bad := w.gauge.take(p[:n]); bad != nil {
-		w.session.cancel(bad)
-		return 0, bad
 	}
 	return n, err
 }
