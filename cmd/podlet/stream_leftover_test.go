@@ -17,7 +17,7 @@ import (
 	"podlet/hack/streamclient"
 )
 
-var streamSessions = flag.Int("stream-sessions", 80, "sessions of exec and connections of port-forward in a row, a tenth of it at once, and clients killed in TestStreamsLeaveNothing; the bar is 1000")
+var streamSessions = flag.Int("stream-sessions", 80, "sessions of exec and connections of port-forward in a row, a tenth of it at once, and clients killed in TestStreamsLeaveNothing, and of others; the bar is 1000")
 
 // census is what podlet and a pod's pause have.
 type census struct {

@@ -42,6 +42,9 @@ func (s *site) streams(ctx context.Context, p *page) error {
 		}
 		s.claim(ctx, p, transport, "app", fmt.Sprintf("exec of cat: %d bytes come back as they went", bytes), "cat", strconv.FormatInt(bytes, 10))
 	}
+	for _, transport := range forwardTransports { // the others can't tell the end of stdin
+		s.pipes(ctx, p, transport)
+	}
 	// Each sets what the next one asks for: it is the same shell.
 	last := "nobody"
 	s.claim(ctx, p, "SPDY", "shell", "attach to the shell", "attach", "before="+last+"; echo re''ady", "ready")
@@ -88,6 +91,24 @@ func (s *site) claim(ctx context.Context, p *page, transport, container, claim s
 	}
 	if text := strings.TrimSpace(string(said)); text != "" {
 		p.line("%s", text)
+	}
+}
+
+// pipes: a script piped into a shell runs to its end, which is the end of its stdin; its outputs and its exit code are told apart.
+func (s *site) pipes(ctx context.Context, p *page, transport string) {
+	ctx, cancel := context.WithTimeout(ctx, clientTime)
+	defer cancel()
+	client := s.client(ctx, transport, "app", "run", "sh")
+	client.Stdin = strings.NewReader("echo said\necho complained >&2\n(exit 3)\n")
+	var said, complained strings.Builder
+	client.Stdout, client.Stderr = &said, &complained
+	began := time.Now()
+	err := client.Run()
+	took := time.Since(began)
+	p.check(said.String() == "said\n" && complained.String() == "complained\n" && client.ProcessState.ExitCode() == 3,
+		"over %s: exec of a shell that gets a script by a pipe: two outputs and an exit code, in %d ms", transport, took.Milliseconds())
+	if client.ProcessState.ExitCode() != 3 {
+		p.line("%v; it said %q and complained %q", err, said.String(), complained.String())
 	}
 }
 
