@@ -25,7 +25,7 @@ import (
 // TestCVE_E2: clients that are reset at any moment leave nothing, which newRig looks at (CVE-2025-64329).
 func TestCVE_E2(t *testing.T) {
 	r := newRig(t, Config{})
-	var killing sync.WaitGroup
+	var killing, writing sync.WaitGroup
 	for i := range 60 {
 		killing.Go(func() {
 			wait := rand.N(3 * time.Millisecond)
@@ -48,16 +48,19 @@ func TestCVE_E2(t *testing.T) {
 				return
 			}
 			c := r.open(transports[i/2%len(transports)], r.url(echo))
-			go func() {
+			writing.Go(func() {
 				for range 100 {
-					c.Stdin.Write(make([]byte, 32<<10))
+					if _, err := c.Stdin.Write(make([]byte, 32<<10)); err != nil {
+						return
+					}
 				}
-			}()
+			})
 			time.Sleep(wait)
 			c.Kill()
 		})
 	}
 	killing.Wait()
+	writing.Wait()
 	r.settles("sessions", 0, r.count)
 }
 
