@@ -23,6 +23,7 @@ type Conn struct {
 	tapeVersion uint32
 	started     time.Time
 	onExit      func(State)
+	writer      chan struct{} // holds a token where pause has told of a log writer without cgroups
 
 	sending chan struct{} // holds one token while packets that belong together are on their way
 	lost    chan struct{} // closed when the connection is over
@@ -48,7 +49,7 @@ func newConn(ctx context.Context, sock *os.File, onExit func(State)) (*Conn, err
 		sock.Close()
 		return nil, err
 	}
-	c := &Conn{sock: sock, raw: raw, onExit: onExit, sending: make(chan struct{}, 1), lost: make(chan struct{})}
+	c := &Conn{sock: sock, raw: raw, onExit: onExit, sending: make(chan struct{}, 1), lost: make(chan struct{}), writer: make(chan struct{}, 1)}
 	c.mu.waiting = make(map[uint64]*call)
 	c.mu.unwanted = make(map[ID]bool)
 	c.running.Add(1)
@@ -96,6 +97,10 @@ func (c *Conn) TapeVersion() uint32 { return c.tapeVersion }
 
 // Started is when the other side took up its role.
 func (c *Conn) Started() time.Time { return c.started }
+
+// Writer has a token when pause has started a log writer, or had one at the connection's beginning, whose costs nobody bears yet but whoever
+// bears pause's: see ChargeWriter. A pause of before version 3 never tells.
+func (c *Conn) Writer() <-chan struct{} { return c.writer }
 
 // Done is closed when the connection is over: pause is dead, a younger connection took its place, or Close was called. Err tells why.
 func (c *Conn) Done() <-chan struct{} { return c.lost }

@@ -9,7 +9,7 @@ import (
 // The structs of the protocol travel as they lie in memory: amd64 and arm64 are both little endian, and lay these fields out alike without a gap.
 
 type request interface {
-	msgHeader | msgHello | msgClone | msgID | msgTap
+	msgHeader | msgHello | msgClone | msgID | msgTap | msgWriter
 }
 
 type answer interface {

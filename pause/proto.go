@@ -2,8 +2,8 @@ package pause
 
 // The numbers and structs of src/proto.h, with the C names' words. proto_test.go compares each with the C compiler's.
 const (
-	// ProtocolVersion is the newest protocol this package speaks: 2 brought LOG_READY and LOG_TURN.
-	ProtocolVersion = 2
+	// ProtocolVersion is the newest protocol this package speaks: 2 brought LOG_READY and LOG_TURN, 3 WRITER, WRITER_CGROUPS and FLUSH.
+	ProtocolVersion = 3
 	// TapeVersion is the newest tape format that the embedded pause plays; that of another pause is Conn.TapeVersion.
 	TapeVersion = 1
 	// MaxProcesses is how many processes one pause looks after, exit records included. The nursery's limit is MaxPods.
@@ -13,7 +13,7 @@ const (
 	// MaxTapeSize and MaxTapeFDs bound a tape, in bytes and in fds of its own.
 	MaxTapeSize = 8 << 20
 	MaxTapeFDs  = 4096
-	// MaxWriterCgroups bounds Clone.WriterCgroups.
+	// MaxWriterCgroups bounds Clone.WriterCgroups and WriterCgroups.Join.
 	MaxWriterCgroups = 32
 	// MaxTaps is how many taps a process has at a time; one more is EBUSY.
 	MaxTaps = 4
@@ -25,23 +25,26 @@ const (
 
 // Message types.
 const (
-	typeHello      = 1
-	typeWelcome    = 2
-	typeFDs        = 3
-	typeClone      = 4
-	typeCloned     = 5
-	typeList       = 6
-	typeProcess    = 7
-	typeAck        = 8
-	typeLog        = 9
-	typeTap        = 10
-	typeTapped     = 11
-	typeCloseStdin = 12
-	typeDone       = 13
-	typeFailed     = 14
-	typeExited     = 15
-	typeLogReady   = 16
-	typeLogTurn    = 17
+	typeHello         = 1
+	typeWelcome       = 2
+	typeFDs           = 3
+	typeClone         = 4
+	typeCloned        = 5
+	typeList          = 6
+	typeProcess       = 7
+	typeAck           = 8
+	typeLog           = 9
+	typeTap           = 10
+	typeTapped        = 11
+	typeCloseStdin    = 12
+	typeDone          = 13
+	typeFailed        = 14
+	typeExited        = 15
+	typeLogReady      = 16
+	typeLogTurn       = 17
+	typeWriter        = 18
+	typeWriterCgroups = 19
+	typeFlush         = 20
 )
 
 // Kind says what becomes of a cloned child.
@@ -146,6 +149,12 @@ type msgTap struct {
 	ID        ID
 	WantInput uint32
 	Streams   uint32
+}
+
+type msgWriter struct {
+	H         msgHeader
+	CloneInto uint32
+	Reserved  uint32
 }
 
 type msgProcess struct {

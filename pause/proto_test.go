@@ -20,7 +20,7 @@ var goNumbers = map[string]uint64{
 	"MSG_HELLO": typeHello, "MSG_WELCOME": typeWelcome, "MSG_FDS": typeFDs, "MSG_CLONE": typeClone, "MSG_CLONED": typeCloned,
 	"MSG_LIST": typeList, "MSG_PROCESS": typeProcess, "MSG_ACK": typeAck, "MSG_LOG": typeLog, "MSG_TAP": typeTap,
 	"MSG_TAPPED": typeTapped, "MSG_CLOSE_STDIN": typeCloseStdin, "MSG_DONE": typeDone, "MSG_FAILED": typeFailed, "MSG_EXITED": typeExited,
-	"MSG_LOG_READY": typeLogReady, "MSG_LOG_TURN": typeLogTurn,
+	"MSG_LOG_READY": typeLogReady, "MSG_LOG_TURN": typeLogTurn, "MSG_WRITER": typeWriter, "MSG_WRITER_CGROUPS": typeWriterCgroups, "MSG_FLUSH": typeFlush,
 	"CLONE_EXEC": uint64(KindExec), "CLONE_RUN": uint64(KindRun), "CLONE_PAUSE": uint64(KindPause), "CLONE_INIT": uint64(KindInit),
 	"CLONE_SELF": uint64(KindSelf), "CLONE_LOG_TTY": flagLogTTY, "CLONE_STDIN_ONCE": flagStdinOnce,
 	"PROCESS_RUNNING": processRunning, "PROCESS_EXITED": processExited, "FAILED_STEP_NONE": StepNone,
@@ -31,7 +31,7 @@ var goNumbers = map[string]uint64{
 var goStructs = map[string]reflect.Type{
 	"msg_header": reflect.TypeFor[msgHeader](), "msg_hello": reflect.TypeFor[msgHello](), "msg_welcome": reflect.TypeFor[msgWelcome](),
 	"msg_clone": reflect.TypeFor[msgClone](), "msg_cloned": reflect.TypeFor[msgCloned](), "msg_id": reflect.TypeFor[msgID](),
-	"msg_tap": reflect.TypeFor[msgTap](), "msg_process": reflect.TypeFor[msgProcess](), "msg_failed": reflect.TypeFor[msgFailed](),
+	"msg_tap": reflect.TypeFor[msgTap](), "msg_writer": reflect.TypeFor[msgWriter](), "msg_process": reflect.TypeFor[msgProcess](), "msg_failed": reflect.TypeFor[msgFailed](),
 	"tape_status": reflect.TypeFor[tapeStatus](),
 }
 

@@ -97,9 +97,13 @@ func rights(control []byte) ([]int, error) {
 func (c *Conn) handle(packet []byte, file *os.File) error {
 	r := reply{file: file}
 	h, err := decodeHeader(packet)
-	if err == nil && h.Type == typeExited {
+	switch {
+	case err != nil:
+	case h.Type == typeExited:
 		err = c.handleExited(packet)
-	} else if err == nil {
+	case h.Type == typeWriter:
+		err = c.handleWriter(packet)
+	default:
 		err = c.handleAnswer(h, packet, &r)
 	}
 	if err != nil {
@@ -116,6 +120,17 @@ func (c *Conn) handleExited(packet []byte) error {
 		return err
 	}
 	return c.exited(stateOf(m, nil))
+}
+
+func (c *Conn) handleWriter(packet []byte) error {
+	if _, err := decode[msgHeader](packet); err != nil {
+		return err
+	}
+	select {
+	case c.writer <- struct{}{}:
+	default:
+	}
+	return nil
 }
 
 // handleAnswer gives *r, completed, to the call with this seq, or leaves it where it can't.

@@ -49,6 +49,35 @@ func (c *Conn) CloseStdin(ctx context.Context, id ID) error {
 	return c.about(ctx, "CLOSE_STDIN", typeCloseStdin, id, nil)
 }
 
+// WriterCgroups are where a log writer is to be.
+type WriterCgroups struct {
+	// Into is the directory of the v2 cgroup that it is cloned into; nil where there is no such tree.
+	Into *os.File
+	// Join are the "tasks" files of the v1 cgroups that it joins, MaxWriterCgroups at most.
+	Join []*os.File
+}
+
+// ChargeWriter makes each log writer from here on one that is in these cgroups, of which there is one at least: one that runs makes way for
+// another as soon as it can. A writer that was killed has a successor which writes a little outside before it is replaced by one inside, so that a full cgroup
+// loses no line. It can be said once: EEXIST. A pause of before version 3 doesn't know it: EINVAL.
+func (c *Conn) ChargeWriter(ctx context.Context, to WriterCgroups) error {
+	m := &msgWriter{}
+	files := to.Join
+	if to.Into != nil {
+		m.CloneInto = 1
+		files = append([]*os.File{to.Into}, files...)
+	}
+	_, err := do(ctx, c, &call{request: "WRITER_CGROUPS", want: typeDone}, typeWriterCgroups, m, files)
+	return err
+}
+
+// FlushLogs waits until all that the processes wrote which have ended, and what pause had read of the others' output, is in the logs, or for a quarter of a
+// second. A second call meanwhile is EBUSY. A pause of before version 3 doesn't know it: EINVAL.
+func (c *Conn) FlushLogs(ctx context.Context) error {
+	_, err := do(ctx, c, &call{request: "FLUSH", want: typeDone}, typeFlush, &msgHeader{}, nil)
+	return err
+}
+
 func (c *Conn) about(ctx context.Context, request string, kind uint32, id ID, files []*os.File) error {
 	_, err := do(ctx, c, &call{request: request, id: id, want: typeDone}, kind, &msgID{ID: id}, files)
 	return err

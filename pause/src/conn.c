@@ -16,6 +16,7 @@ void conn_open(struct conn *c, int fd)
 	conn_close(c);
 	c->fd = fd;
 	c->generation++;
+	c->version = 0;
 	sys_setsockopt(fd, SO_SNDBUFFORCE, &room, sizeof(room));
 }
 

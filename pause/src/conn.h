@@ -15,6 +15,7 @@
 struct conn {
 	int fd;			/* NO_FD: podlet is away */
 	u32 generation;		/* counts the connections; an answer goes only to the one that asked */
+	u32 version;		/* PROTO_VERSION of the other side; 0: it hasn't said HELLO */
 	u32 nfds;
 	u32 staged;
 	int *fds;		/* CONN_FDS of them */

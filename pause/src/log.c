@@ -8,8 +8,16 @@
  *	LOG, LOG_TURN		FILE record: a new file; what is held of an unfinished line goes there as a whole
  *	LOG without one, ACK	END record
  *
- * Who waits for the writer (an exit, a LOG, a stream without room, an entry to be freed) is found by log_tick, which
- * looks through the table as long as s->log.waiting says that there may be one. Exits and LOGs wait up to DRAIN_NS.
+ * Who waits for the writer (an exit, a LOG, a stream without room, an entry to be freed, a FLUSH) is found by log_tick, which
+ * looks through the table as long as s->log.waiting says that there may be one. Exits and LOGs wait up to DRAIN_NS, FLUSH for FLUSH_NS.
+ *
+ * The writers' ways into the pod's cgroups, of which podlet tells when it hears that there is a writer:
+ *
+ *	the first one		outside -> WRITER_CGROUPS: leaves -> the next one starts inside
+ *	one that was killed	-> outside, for the first few records -> the next one starts inside
+ *	the clone fails		-> outside, for the first few records -> START_NS later the next one is tried
+ *
+ * So whatever a pod's limits make of its writer, its lines get on; and what little is written outside has no more than START_NS's share.
  */
 #include "format.h"
 #include "log.h"
@@ -19,6 +27,8 @@
 
 #define START_NS	100000000ul	/* between two starts of a writer */
 #define TRIM_NS		1000000000ul	/* between two looks whether memory can be given back */
+#define FLUSH_NS	250000000ul	/* the CPU limit of a pod may hold its writer up for a period, 100 ms as a rule */
+#define ASK_VERSION	3u		/* of the protocol, that has WRITER */
 
 int log_open(struct server *s)
 {
@@ -50,22 +60,89 @@ int log_open(struct server *s)
 	return 1;
 }
 
-static void start_writer(struct server *s)
+static int cgroups_known(const struct server *s) { return s->log.inside >= 0 || s->log.ncgroups > 0; }
+
+static void forget_cgroups(struct server *s)
+{
+	close_fd(&s->log.inside);
+	for (u32 i = 0; i < s->log.ncgroups; i++)
+		close_fd(&s->log.cgroups[i]);
+	s->log.ncgroups = 0;
+}
+
+/* Clones a writer, into the cgroup if it isn't NO_FD. */
+static long clone_writer(struct server *s, int cgroup, const struct writer *w)
 {
 	struct clone_args args = {.flags = CLONE_FILES | CLONE_CLEAR_SIGHAND, .exit_signal = SIGCHLD};
 	struct ring *r = s->log.ring;
 	long pid;
 
+	if (cgroup >= 0) {
+		args.flags |= CLONE_INTO_CGROUP;
+		args.cgroup = (u64)cgroup;
+	}
 	sys_madvise(r, sizeof(*r), MADV_DOFORK);
 	pid = sys_clone3(&args);
 	if (pid == 0)
-		writer_main(r, s->log.event, s->log.cgroups, s->log.ncgroups);
+		writer_main(r, w);
 	sys_madvise(r, sizeof(*r), MADV_DONTFORK);
+	return pid;
+}
+
+static void start_writer(struct server *s)
+{
+	struct writer w = {s->log.event, WRITER_CHARGED, s->log.cgroups, s->log.ncgroups};
+	long pid = -1;
+
+	s->log.ring->leave = 0;
 	s->log.retry = sys_clock(CLOCK_MONOTONIC) + START_NS;
-	if (pid > 0)
-		s->log.pid = (int)pid;
-	else
+	if (s->log.inside >= 0 && !s->log.outside)
+		pid = clone_writer(s, s->log.inside, &w);
+	/* Somebody has removed the cgroup while there was no writer in it. */
+	if (pid == -ENOENT || pid == -ENODEV)
+		forget_cgroups(s);
+	if (pid < 0) {
+		w.place = s->log.inside >= 0 ? WRITER_LEAVES : WRITER_STAYS;
+		w.ncgroups = s->log.ncgroups;
+		pid = clone_writer(s, NO_FD, &w);
+	}
+	s->log.outside = 0;
+	if (pid < 0) {
 		log_due_at(s, s->log.retry);
+		return;
+	}
+	s->log.pid = (int)pid;
+	log_ask(s);
+}
+
+void log_ask(struct server *s)
+{
+	struct msg_header m = {sizeof(m), MSG_WRITER, 0};
+
+	if (s->log.pid != 0 && !cgroups_known(s) && s->conn.version >= ASK_VERSION)
+		conn_send(&s->conn, &m, sizeof(m), NO_FD);
+}
+
+int log_cgroups(struct server *s, const struct msg_writer *m)
+{
+	u32 first = s->conn.staged, n = s->conn.nfds - first;
+
+	if (s->role != ROLE_PAUSE)
+		return -EPERM;
+	if (m->clone_into > 1 || m->reserved != 0 || n == 0 || n - m->clone_into > MAX_WRITER_CGROUPS)
+		return -EINVAL;
+	if (cgroups_known(s))
+		return -EEXIST;
+	if (m->clone_into)
+		s->log.inside = conn_take(&s->conn, first);
+	for (u32 i = m->clone_into; i < n; i++)
+		s->log.cgroups[s->log.ncgroups++] = conn_take(&s->conn, first + i);
+	if (s->log.pid == 0)
+		return 0;
+	__atomic_store_n(&s->log.ring->leave, 1, __ATOMIC_SEQ_CST);
+	ring_kick(s->log.ring);
+	s->log.retry = 0;
+	return 0;
 }
 
 void log_kick(struct server *s)
@@ -204,9 +281,10 @@ void log_heard(struct server *s)
 	s->log.waiting = 1;
 }
 
-void log_died(struct server *s)
+void log_died(struct server *s, int status)
 {
 	s->log.pid = 0;
+	s->log.outside = status != 0;
 	s->log.waiting = 1;
 	ring_release(s->log.ring);
 }
@@ -226,6 +304,12 @@ int log_timeout(const struct server *s)
 		return -1;
 	now = sys_clock(CLOCK_MONOTONIC);
 	return s->log.due <= now ? 0 : (int)((s->log.due - now + 999999) / 1000000);
+}
+
+/* Whether a FLUSH waits for the last output of p. */
+static int flush_waits(const struct server *s, const struct process *p)
+{
+	return s->log.flush_due != 0 && p->state == SLOT_EXITED && s->log.ring != 0 && ring_tail(s->log.ring) < p->log_data;
 }
 
 /* Does for p what can be done now. Returns the ring position that it waits for, or RING_NEVER. */
@@ -249,7 +333,7 @@ static u64 settle(struct server *s, struct process *p, u64 now)
 	if (p->stalled | p->flush) {
 		if (!output_room(s))
 			want = s->log.ring->head - (RING_SIZE / 2 - RING_RESERVE);	/* as output_room has it */
-	} else if (p->exit_due != 0 || p->state == SLOT_CLOSING) {
+	} else if (p->exit_due != 0 || p->state == SLOT_CLOSING || flush_waits(s, p)) {
 		want = p->log_data;
 	}
 	if (p->log_due != 0 && p->log_switched < want)
@@ -261,6 +345,51 @@ static u64 settle(struct server *s, struct process *p, u64 now)
 	if (p->hold != 0)
 		log_due_at(s, p->hold);
 	return want;
+}
+
+/* Whether all is in the logs that a FLUSH waits for. */
+static int flushed(const struct server *s)
+{
+	for (u32 i = 0; i < s->table.top; i++) {
+		const struct process *p = &s->table.entry[i];
+
+		if ((p->state == SLOT_EXITED || p->state == SLOT_CLOSING) && !output_settled(s, p))
+			return 0;
+	}
+	return s->log.ring == 0 || ring_tail(s->log.ring) >= s->log.flush_at;
+}
+
+/* Returns the ring position that a FLUSH waits for, or RING_NEVER. */
+static u64 settle_flush(struct server *s, u64 now)
+{
+	if (s->log.flush_due == 0)
+		return RING_NEVER;
+	if (now < s->log.flush_due && !flushed(s)) {
+		log_due_at(s, s->log.flush_due);
+		/* Behind it there is still an entry of the table that waits. */
+		return ring_tail(s->log.ring) >= s->log.flush_at ? RING_NEVER : s->log.flush_at;
+	}
+	s->log.flush_due = 0;
+	if (s->log.flush_asker == s->conn.generation)
+		answer_done(s, s->log.flush_seq);
+	return RING_NEVER;
+}
+
+int log_flush(struct server *s, u64 seq)
+{
+	if (s->log.flush_due != 0 && s->log.flush_asker == s->conn.generation)
+		return -EBUSY;
+	if (s->log.ring == 0)
+		return 0;
+	s->log.flush_at = s->log.ring->head;
+	s->log.flush_due = 0;
+	if (flushed(s))
+		return 0;
+	s->log.flush_due = sys_clock(CLOCK_MONOTONIC) + FLUSH_NS;
+	s->log.flush_seq = seq;
+	s->log.flush_asker = s->conn.generation;
+	s->log.waiting = 1;
+	return 1;
 }
 
 static void keep_writer(struct server *s, u64 now)
@@ -290,16 +419,18 @@ static void trim(struct server *s, u64 now)
 void log_tick(struct server *s)
 {
 	while (s->log.waiting) {
-		u64 now = sys_clock(CLOCK_MONOTONIC), want = RING_NEVER;
+		u64 now = sys_clock(CLOCK_MONOTONIC), want = RING_NEVER, at;
 
 		s->log.waiting = 0;
 		s->log.due = 0;
 		for (u32 i = 0; i < s->table.top; i++) {
-			u64 at = settle(s, &s->table.entry[i], now);
-
+			at = settle(s, &s->table.entry[i], now);
 			if (at < want)
 				want = at;
 		}
+		at = settle_flush(s, now);
+		if (at < want)
+			want = at;
 		trim(s, now);
 		keep_writer(s, now);
 		if (s->log.ring == 0)

@@ -24,7 +24,16 @@ int log_turn(struct server *s, struct process *p);
 
 /* The writer got on, or is dead. */
 void log_heard(struct server *s);
-void log_died(struct server *s);
+void log_died(struct server *s, int status);
+
+/* log_ask asks podlet for the cgroups of a writer that runs, where they aren't known. */
+void log_ask(struct server *s);
+
+/* log_cgroups takes them from the fds in hand; the writer that runs makes way for one in there. Returns 0 or -errno. */
+int log_cgroups(struct server *s, const struct msg_writer *m);
+
+/* log_flush waits until what was written is in the logs. Returns 0 (it is), 1 (answered later) or -errno. */
+int log_flush(struct server *s, u64 seq);
 
 /* log_due_at makes log_tick look round at that time (CLOCK_MONOTONIC ns) at the latest. */
 void log_due_at(struct server *s, u64 when);

@@ -12,6 +12,7 @@ static u32 size_of(u32 type)
 		return sizeof(struct msg_hello);
 	case MSG_FDS:
 	case MSG_LIST:
+	case MSG_FLUSH:
 		return sizeof(struct msg_header);
 	case MSG_CLONE:
 		return sizeof(struct msg_clone);
@@ -23,6 +24,8 @@ static u32 size_of(u32 type)
 		return sizeof(struct msg_id);
 	case MSG_TAP:
 		return sizeof(struct msg_tap);
+	case MSG_WRITER_CGROUPS:
+		return sizeof(struct msg_writer);
 	default:
 		return 0;
 	}

@@ -11,6 +11,7 @@ union message {
 	struct msg_clone clone;
 	struct msg_id id;
 	struct msg_tap tap;
+	struct msg_writer writer;
 };
 
 /*

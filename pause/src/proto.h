@@ -30,6 +30,9 @@
  *	EXITED     S->P  msg_process    -              seq 0
  *	LOG_READY  P->S  msg_id         [log file]     get ready to write to this file (version 2)
  *	LOG_TURN   P->S  msg_id         -              write from here on to LOG_READY's file (version 2)
+ *	WRITER     S->P  msg_header     -              seq 0: a log writer runs, and no cgroups are known for it (version 3)
+ *	WRITER_CGROUPS P->S msg_writer  see clone_into where log writers are to be from here on; EEXIST: that is known (version 3)
+ *	FLUSH      P->S  msg_header     -              answered when what was written by now is in the logs (version 3)
  *
  * Of output. EXITED is sent when the process's last output is in its log, and 50 ms after its end at the latest. LOG is
  * answered when the writer has turned to the new file and writes no more to the old one, and after 50 ms at the latest;
@@ -42,6 +45,12 @@
  * is written to the old file: that one has a name in any case, while the new one may have lost its by then. LOG_TURN is then ENOENT, and LOG is what is left to do.
  * LOG forgets a LOG_READY.
  *
+ * WRITER comes when a writer is started, and behind WELCOME if one runs. A writer that runs ends when WRITER_CGROUPS comes, as soon as it has written what it is at,
+ * and its successor starts in the cgroups. So do all after it; but one whose predecessor was killed, as it may be in the cgroups for want of memory, gets a little done
+ * before it goes there: no line is lost, whatever the pod's limits are.
+ *
+ * FLUSH is about what was written before it, by processes that have exited as a whole, by others as far as it was read. It is answered after 250 ms at the latest. EBUSY: there is one already.
+ *
  * TAP: pause closes its end of a pipe when the stream ends, and of both when one is full: the client was too slow.
  * podlet closing its end ends the tap, and with CLONE_STDIN_ONCE stdin, if the tap had the input. A tap of no stream has no
  * end that pause could see; there podlet sends CLOSE_STDIN. EBUSY: there are 4 already. A stream that the process
@@ -52,7 +61,7 @@
 
 #include "types.h"
 
-#define PROTO_VERSION	2u	/* 2: LOG_READY, LOG_TURN */
+#define PROTO_VERSION	3u	/* 2: LOG_READY, LOG_TURN; 3: WRITER, WRITER_CGROUPS, FLUSH */
 #define PROTO_MAX_FDS	250u	/* fds in one packet; the kernel's SCM_MAX_FD is 253 */
 #define PROTO_MAX_SIZE	512u	/* bytes of the largest message */
 #define PROTO_MAX_PROCESSES 256u	/* processes that one pause looks after, exit records included */
@@ -76,6 +85,9 @@ enum {
 	MSG_EXITED = 15,
 	MSG_LOG_READY = 16,
 	MSG_LOG_TURN = 17,
+	MSG_WRITER = 18,
+	MSG_WRITER_CGROUPS = 19,
+	MSG_FLUSH = 20,
 };
 
 struct msg_header {
@@ -148,6 +160,12 @@ struct msg_tap {
 	u64 id[4];
 	u32 want_input;		/* 1: answer with a dup of the input end */
 	u32 streams;		/* bit 0: the first fd is for stdout; bit 1: the next fd is for stderr */
+};
+
+struct msg_writer {
+	struct msg_header h;
+	u32 clone_into;		/* 1: the first fd is the directory of a v2 cgroup, which writers are cloned into. All others are files that each writes "0" to: v1's tasks */
+	u32 reserved;
 };
 
 /* msg_process.state */

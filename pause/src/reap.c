@@ -99,7 +99,7 @@ static void reap_known(struct server *s)
 			record_exit(s, p, status);
 	}
 	if (s->log.pid > 0 && sys_wait(s->log.pid, &status, WNOHANG | __WALL) > 0)
-		log_died(s);
+		log_died(s, status);
 }
 
 static void reap_all(struct server *s)
@@ -109,7 +109,7 @@ static void reap_all(struct server *s)
 
 	while ((pid = sys_wait(-1, &status, WNOHANG | __WALL)) > 0) {
 		if (pid == s->log.pid)
-			log_died(s);
+			log_died(s, status);
 		/* One not in the table is an orphan: the guard's PID 1 inherits those. */
 		for (u32 i = 0; i < s->table.top; i++) {
 			struct process *p = &s->table.entry[i];

@@ -67,6 +67,7 @@ struct ring {
 	u32 kick;		/* a futex; counts the supervisor's pushes */
 	u32 asleep;		/* the writer waits for a kick */
 	u32 current;		/* which commit counts */
+	u32 leave;		/* the writer is to end, as soon as it can; the supervisor's */
 	struct commit commits[2];
 	struct log_file files[PROTO_MAX_PROCESSES];
 	u8 data[RING_SIZE] __attribute__((aligned(ARCH_PAGE)));

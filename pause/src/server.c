@@ -50,7 +50,7 @@ int server_open(struct server *s, enum role role)
 	s->conn.fds = s->inbox;
 	s->started = sys_clock(CLOCK_REALTIME);
 	s->table.limit = role == ROLE_NURSERY ? MAX_PROCESSES : PROTO_MAX_PROCESSES;
-	s->conn.fd = s->listen = s->log.event = NO_FD;
+	s->conn.fd = s->listen = s->log.event = s->log.inside = NO_FD;
 	s->epoll = (int)sys_epoll_create();
 	if (s->epoll < 0)
 		return s->epoll;
@@ -80,11 +80,13 @@ static void accept_podlet(struct server *s)
 		conn_close(&s->conn);
 }
 
-static void welcome(struct server *s, u64 seq)
+static void welcome(struct server *s, const struct msg_hello *hello)
 {
-	struct msg_welcome m = {{sizeof(m), MSG_WELCOME, seq}, PROTO_VERSION, TAPE_VERSION, s->started};
+	struct msg_welcome m = {{sizeof(m), MSG_WELCOME, hello->h.seq}, PROTO_VERSION, TAPE_VERSION, s->started};
 
+	s->conn.version = hello->version;
 	conn_send(&s->conn, &m, sizeof(m), s->status_fd);
+	log_ask(s);
 }
 
 static void list(struct server *s, u64 seq)
@@ -132,7 +134,7 @@ static void handle(struct server *s, const union message *m)
 
 	switch (m->h.type) {
 	case MSG_HELLO:
-		welcome(s, m->h.seq);
+		welcome(s, &m->hello);
 		return;
 	case MSG_FDS:
 		s->conn.staged = s->conn.nfds;
@@ -145,7 +147,12 @@ static void handle(struct server *s, const union message *m)
 		list(s, m->h.seq);
 		return;
 	}
-	result = about_process(s, m);
+	if (m->h.type == MSG_WRITER_CGROUPS)
+		result = log_cgroups(s, &m->writer);
+	else if (m->h.type == MSG_FLUSH)
+		result = log_flush(s, m->h.seq);
+	else
+		result = about_process(s, m);
 	if (result == 0)
 		answer_done(s, m->h.seq);
 	else if (result < 0)

@@ -37,8 +37,14 @@ struct server {
 		u64 trim;	/* CLOCK_MONOTONIC: give memory back not before; 0: nothing to give */
 		u64 due;	/* CLOCK_MONOTONIC: log_tick is to look round; 0: not by the clock */
 		u32 waiting;	/* 1: somebody may be waiting for the writer or the clock */
+		int inside;	/* directory of the v2 cgroup that writers are cloned into; NO_FD: none */
+		u32 outside;	/* 1: the last writer was killed; the next one begins outside the cgroups */
 		u32 ncgroups;
-		int cgroups[MAX_WRITER_CGROUPS];
+		int cgroups[MAX_WRITER_CGROUPS]; /* files that a writer writes "0" to */
+		u64 flush_due;	/* CLOCK_MONOTONIC: FLUSH is answered at the latest; 0: nothing to answer */
+		u64 flush_at;	/* ring position that it waits for */
+		u64 flush_seq;
+		u32 flush_asker;
 	} log;
 	struct conn conn;
 	struct table table;

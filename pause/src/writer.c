@@ -16,10 +16,12 @@
 
 #define SECOND		1000000000ul
 #define RETRY_NS	SECOND	/* between two tries to write a file that failed */
-#define FIRST_STEPS	8	/* before it joins its cgroups */
+#define FIRST_STEPS	8	/* before it joins its cgroups, or leaves */
+#define OUT_OF_MEMORY	1	/* exit code */
 #define IDLE_SECONDS	60	/* without output; then the writer goes, and the next output starts another one */
 
 static u8 out[128u << 10] __attribute__((aligned(ARCH_PAGE)));
+static int charged;	/* 1: to the pod, whose limits it meets */
 
 static int same_file(int a, int b)
 {
@@ -60,6 +62,9 @@ static u64 write_out(const struct log_file *f, const u8 *text, u64 n, int *error
 
 		if (wrote == -EINTR)
 			continue;
+		/* The pod's memory is full and the kernel found nothing to kill. As if it had killed the writer: the successor begins outside. */
+		if (wrote == -ENOMEM && charged && !f->stream)
+			sys_exit(OUT_OF_MEMORY);
 		if (wrote <= 0) {
 			*error = wrote < 0 ? (int)-wrote : EIO;
 			break;
@@ -237,7 +242,17 @@ static void tell(int event)
 	sys_write(event, &one, sizeof(one));
 }
 
-void writer_main(struct ring *r, int event, const int *cgroups, u32 ncgroups)
+static int to_leave(const struct ring *r) { return __atomic_load_n(&r->leave, __ATOMIC_SEQ_CST) != 0; }
+
+static void join(const struct writer *w)
+{
+	charged = w->place == WRITER_CHARGED;
+	for (u32 i = 0; i < w->ncgroups; i++)
+		if (sys_write(w->cgroups[i], "0", 1) == 1)
+			charged = 1;
+}
+
+void writer_main(struct ring *r, const struct writer *w)
 {
 	int result, heard;
 
@@ -247,14 +262,17 @@ void writer_main(struct ring *r, int event, const int *cgroups, u32 ncgroups)
 	ring_recover(r);
 	/* Joining may take many milliseconds on v1. What a short process wrote shall be in its log by then; a flood can wait. */
 	heard = some_steps(r, FIRST_STEPS);
-	for (u32 i = 0; i < ncgroups; i++)
-		sys_write(cgroups[i], "0", 1);
+	if (w->place == WRITER_LEAVES)
+		sys_exit(0);
+	join(w);
 	if (heard)
-		tell(event);
+		tell(w->event);
 	for (;;) {
-		while ((result = writer_step(r)) != 0)
+		while (!to_leave(r) && (result = writer_step(r)) != 0)
 			if (result == 2)
-				tell(event);
+				tell(w->event);
+		if (to_leave(r))
+			sys_exit(0);
 		if (wait_for_record(r, 1))
 			continue;
 		sys_madvise(out, sizeof(out), MADV_DONTNEED);

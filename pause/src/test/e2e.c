@@ -328,6 +328,12 @@ static void test_refusals(void)
 	m.id[0] = 99;
 	CHECK(ask(pod.socket, &m, 0, 0, reply, &none) == MSG_FAILED && ((struct msg_failed *)reply)->error == ESRCH);
 	CHECK(ask_id(pod.socket, MSG_ACK, 14, -1, reply) == MSG_FAILED && ((struct msg_failed *)reply)->error == EBUSY);
+	struct msg_writer w = {{sizeof(w), MSG_WRITER_CGROUPS, 0}, 0, 0};
+	CHECK(ask(pod.socket, &w, 0, 0, reply, &none) == MSG_FAILED && ((struct msg_failed *)reply)->error == EINVAL);
+	w.clone_into = 2;
+	CHECK(ask(pod.socket, &w, &file, 1, reply, &none) == MSG_FAILED && ((struct msg_failed *)reply)->error == EINVAL);
+	w.clone_into = 0;
+	CHECK(ask(pod.socket, &w, &file, 1, reply, &none) == MSG_FAILED && ((struct msg_failed *)reply)->error == EEXIST);
 	CHECK(ask_id(pod.socket, MSG_CLOSE_STDIN, 14, -1, reply) == MSG_DONE);
 	CHECK(wait_exit(&pod, 14).status == 0);
 	acknowledge(14);

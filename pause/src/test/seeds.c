@@ -73,10 +73,12 @@ static void messages(void)
 	struct msg_hello hello = {{sizeof(hello), MSG_HELLO, 1}, PROTO_VERSION, 0};
 	struct msg_id id = {{sizeof(id), MSG_LOG, 2}, {1}};
 	struct msg_tap tap = {{sizeof(tap), MSG_TAP, 3}, {1}, 1, 3};
+	struct msg_writer writer = {{sizeof(writer), MSG_WRITER_CGROUPS, 4}, 1, 0};
 
 	message("hello", &hello, 0);
 	message("log", &id, 1);
 	message("tap", &tap, 2);
+	message("writer", &writer, 2);
 	c.cgroup_fd = c.listen_fd = c.gate_fd = c.stdin_fd = PROTO_NO_FD;
 	c.stdout_fd = 0;
 	c.stderr_fd = 1;

@@ -208,7 +208,7 @@ static void test_decode(void)
 	for (u32 type = 0; type < 40; type++) {
 		int request = type == MSG_HELLO || type == MSG_FDS || type == MSG_CLONE || type == MSG_LIST || type == MSG_ACK ||
 			      type == MSG_LOG || type == MSG_TAP || type == MSG_CLOSE_STDIN || type == MSG_LOG_READY ||
-			      type == MSG_LOG_TURN;
+			      type == MSG_LOG_TURN || type == MSG_WRITER_CGROUPS || type == MSG_FLUSH;
 
 		memset(packet, 0, sizeof(packet));
 		*h = (struct msg_header){PROTO_MAX_SIZE, type, 0};
