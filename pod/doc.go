@@ -26,11 +26,11 @@
 // Runtime.mu guards the tables of pods and containers and is held over no system call. Pod.mu guards the state of one pod and of its
 // containers; it is held while their records are written, and never while anything is waited for: processes, plugins and
 // streams are waited for by channel. Order: Container.using, Pod.mu, Runtime.mu; parents' own come last, but for events.mu. Lists take neither: every change is
-// published as an immutable Status. Tearing a pod down and clearing a container's cgroup are each done by one at a time, which are tokens in
+// published as an immutable Status. Tearing a pod down, clearing a container's cgroup and making or removing a log writer's are each done by one at a time, which are tokens in
 // channels, so that whoever waits for his turn can give up.
 //
 // # Goroutines
 //
-// A pod has one, its keeper, which hears of pause's end; Runtime.Close ends it. Of exits the connection's own goroutine tells. The janitor
+// A pod has one, its keeper, which hears of pause's end and gives its log writer a cgroup; Runtime.Close ends it. Of exits the connection's own goroutine tells. The janitor
 // removes what was busy, the layer counter counts writable layers; each recovery is one. All belong to Runtime.
 package pod

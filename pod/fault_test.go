@@ -204,6 +204,7 @@ func faultsOfContainers(t *testing.T, r *rig) {
 	plain := r.run(t, r.sandbox("plain"))
 	defer r.removePod(t, plain)
 	app := r.startIn(t, plain, r.container("app"))
+	r.chargeLogger(t, plain)
 	dir, file := filepath.Join(r.dir, "volume"), filepath.Join(r.dir, "file")
 	must(t, os.Mkdir(dir, 0o755))
 	must(t, os.WriteFile(file, []byte("x"), 0o644))

@@ -23,7 +23,9 @@ type janitor struct {
 
 	mu    sync.Mutex
 	owing map[*Container]struct{}
-	pods  map[*Pod]struct{} // removed but for containers that are owed, or half-made
+	pods  map[*Pod]struct{} // removed but for what is owed of them, or half-made
+	// loggers are the pods whose log writer's cgroup is owed.
+	loggers map[*Pod]struct{}
 }
 
 const (
@@ -37,7 +39,7 @@ const (
 func (j *janitor) start(rt *Runtime) {
 	j.rt = rt
 	j.wake, j.waste = make(chan struct{}, 1), make(chan struct{}, 1)
-	j.owing, j.pods = map[*Container]struct{}{}, map[*Pod]struct{}{}
+	j.owing, j.pods, j.loggers = map[*Container]struct{}{}, map[*Pod]struct{}{}, map[*Pod]struct{}{}
 	rt.work.Go(func() { j.repeat(j.wake, j.turn) })
 	rt.work.Go(func() { j.repeat(j.waste, j.emptyTrash) })
 }
@@ -49,6 +51,20 @@ func (j *janitor) clear(c *Container) {
 		defer cancel()
 		if err := c.removeGroup(ctx); err != nil {
 			j.owe(c)
+		}
+	})
+}
+
+// clearLogger removes the cgroup of the log writer of a pod whose pause has ended, off the caller's path.
+func (j *janitor) clearLogger(p *Pod) {
+	j.rt.work.Go(func() {
+		ctx, cancel := context.WithTimeout(j.rt.life, killTime)
+		defer cancel()
+		if err := p.removeLogger(ctx); err != nil {
+			j.mu.Lock()
+			j.loggers[p] = struct{}{}
+			j.mu.Unlock()
+			poke(j.wake)
 		}
 	})
 }
@@ -94,7 +110,7 @@ func (j *janitor) dropPod(p *Pod) bool {
 		defer cancel()
 		return p.removeHalf(ctx) == nil
 	}
-	if left > 0 {
+	if left > 0 || !j.dropLogger(p) {
 		return false
 	}
 	if err := j.rt.records.DeletePod(p.id); err != nil {
@@ -102,6 +118,16 @@ func (j *janitor) dropPod(p *Pod) bool {
 		return false
 	}
 	return true
+}
+
+// dropLogger removes the cgroup of a pod's log writer, and says whether it is gone.
+func (j *janitor) dropLogger(p *Pod) bool {
+	if !p.hasLogger() {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(j.rt.life, promptly)
+	defer cancel()
+	return p.removeLogger(ctx) == nil
 }
 
 func (j *janitor) attempt(ctx context.Context, c *Container) error {
@@ -160,6 +186,10 @@ func (j *janitor) turn() bool {
 	for p := range j.pods {
 		pods = append(pods, p)
 	}
+	var loggers []*Pod
+	for p := range j.loggers {
+		loggers = append(loggers, p)
+	}
 	j.mu.Unlock()
 	for _, c := range owing {
 		ctx, cancel := context.WithTimeout(j.rt.life, promptly)
@@ -172,6 +202,13 @@ func (j *janitor) turn() bool {
 		delete(j.owing, c)
 		j.mu.Unlock()
 	}
+	for _, p := range loggers {
+		if j.dropLogger(p) {
+			j.mu.Lock()
+			delete(j.loggers, p)
+			j.mu.Unlock()
+		}
+	}
 	for _, p := range pods {
 		if !j.dropPod(p) {
 			continue
@@ -182,7 +219,7 @@ func (j *janitor) turn() bool {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return len(j.owing)+len(j.pods) == 0
+	return len(j.owing)+len(j.pods)+len(j.loggers) == 0
 }
 
 // removeGroup kills what is left in the container's cgroup and removes it with the parents that were made for it. It waits for a start

@@ -11,13 +11,19 @@ import (
 	"podlet/pause"
 )
 
-// keep starts the pod's keeper, which waits for the end of pause or podlet.
+// keep starts the pod's keeper, which waits for the end of pause or podlet, and for what pause asks for.
 func (p *Pod) keep(conn *pause.Conn) {
 	p.rt.work.Go(func() {
-		select {
-		case <-conn.Done():
-			p.pauseLost(conn)
-		case <-p.rt.life.Done():
+		for {
+			select {
+			case <-conn.Writer():
+				p.chargeLogger(conn)
+			case <-conn.Done():
+				p.pauseLost(conn)
+				return
+			case <-p.rt.life.Done():
+				return
+			}
 		}
 	})
 }

@@ -27,7 +27,9 @@ type Pod struct {
 	rebooted bool
 	// tearing holds a token while the pod is torn down.
 	tearing chan struct{}
-	meters  podMeters
+	// logger holds a token while the log writer's cgroup is made or removed.
+	logger chan struct{}
+	meters podMeters
 
 	mu struct {
 		sync.Mutex
@@ -47,6 +49,8 @@ type podRecord struct {
 	Created time.Time
 	// Network is what the pod has got of the pod network; nil where it has nothing (any more).
 	Network *Attachment `json:",omitempty"`
+	// Logger is the cgroup of the pod's log writer; nil where there was none, or is none any more.
+	Logger *loggerRecord `json:",omitempty"`
 }
 
 // Container is one container. Its mutable fields are guarded by its pod's mu.

@@ -95,6 +95,7 @@ func (r *Runtime) restore(e record.Entry, found map[string]*Pod) error {
 	p.mu.rec = rec
 	p.rebooted = !e.SameBoot
 	p.publishLocked()
+	p.adoptLogger()
 	found[p.id] = p
 	return nil
 }
@@ -141,6 +142,7 @@ func (r *Runtime) restoreContainer(e record.Entry, id string, found map[string]*
 func (r *Runtime) adopt(c *Container) {
 	if path, err := cgroup.ParsePath(c.rec.Cgroup); err == nil && c.rec.Cgroup != "" {
 		r.parents.use(path.Parent(), c.rec.Made)
+		c.pod.guessLogger(path, c.rec.Made)
 	}
 	c.pod.mu.containers[c.id] = c
 	c.publishLocked()

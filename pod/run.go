@@ -82,7 +82,7 @@ func (r *Runtime) runPod(ctx context.Context, s *spec.Sandbox) (_ string, err er
 }
 
 func (r *Runtime) newPod(id string, s *spec.Sandbox) *Pod {
-	p := &Pod{rt: r, id: id, spec: s, recovered: make(chan struct{}), tearing: make(chan struct{}, 1)}
+	p := &Pod{rt: r, id: id, spec: s, recovered: make(chan struct{}), tearing: make(chan struct{}, 1), logger: make(chan struct{}, 1)}
 	p.mu.containers = map[string]*Container{}
 	p.mu.execs = map[pause.ID]chan pause.State{}
 	return p

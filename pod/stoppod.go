@@ -35,6 +35,7 @@ func (p *Pod) stop(ctx context.Context) error {
 		}
 	}
 	p.lastWords(ctx)
+	p.flushLogs(ctx)
 	if err := p.tearDown(ctx); err != nil {
 		return err
 	}

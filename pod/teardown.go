@@ -44,6 +44,9 @@ func (p *Pod) tearDown(ctx context.Context) error {
 	p.mu.pidfd, p.mu.conn, p.mu.init = nil, nil, nil
 	p.mu.Unlock()
 	p.meters.end()
+	if p.hasLogger() {
+		p.rt.janitor.clearLogger(p)
+	}
 	left := os.RemoveAll(p.rt.socket(p.id))
 	if err := p.rt.netns.Unpin(p.id); err != nil {
 		// As long as the namespace lives, it answers to its addresses.

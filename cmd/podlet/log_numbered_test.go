@@ -38,6 +38,23 @@ func (l *numberedLog) take(path string) error {
 	return nil
 }
 
+// takeEnd is take of the last file of l, up to stdout's end, which may be still to come: pause doesn't wait long for a writer when it tells of a container's end.
+func (n *node) takeEnd(l numberedLog, path string) (whole numberedLog) {
+	n.t.Helper()
+	var err error
+	defer func() {
+		if err != nil {
+			n.t.Log(err)
+		}
+	}()
+	n.soon("the last line in "+path, func() bool {
+		whole = l
+		err = whole.take(path) // fails where a write is half done
+		return err == nil && whole.ended[0]
+	})
+	return whole
+}
+
 func (l *numberedLog) line(line []byte) error {
 	which, text, err := splitFrame(line)
 	if err != nil {
