@@ -115,8 +115,7 @@ func TestLogWriterHangs(t *testing.T) {
 	p := n.newPod()
 	id := p.start(container("app", "sh", "-c", slowScript))
 	path := n.status(id).LogPath
-	n.grows(path)
-	writer := logWriter(n.seenPod(p.id).PID)
+	writer := p.chargedWriter()
 	if err := unix.Kill(writer, unix.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -270,19 +269,28 @@ func TestLogFullDisk(t *testing.T) {
 		return err == nil && strings.Contains(string(text), " stderr F podlet: the log could not be written (errno 28): lost here ")
 	})
 	n.stopCounting(id)
+	n.gapped(id, "")
+}
 
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var l numberedLog
+// gapped checks the log of a counter that has ended: with the numbers that it says are lost it is whole, and the status says the same. ending is numberedLog's.
+func (n *node) gapped(container, ending string) {
+	n.t.Helper()
+	l := numberedLog{ending: ending}
 	var lines, bytes uint64
 	gaps := 0
+	n.soon("the last line", func() bool { // pause may tell of the end first
+		text, err := os.ReadFile(n.status(container).LogPath)
+		return err == nil && strings.Contains(string(text), " F end ")
+	})
+	text, err := os.ReadFile(n.status(container).LogPath)
+	if err != nil {
+		n.t.Fatal(err)
+	}
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimSuffix(line, "\n")
 		_, what, err := splitFrame([]byte(line))
 		if err != nil {
-			t.Fatal(err)
+			n.t.Fatal(err)
 		}
 		if m := gap.FindSubmatch(what); m != nil {
 			lost, _ := parseNumber(m[1])
@@ -293,19 +301,19 @@ func TestLogFullDisk(t *testing.T) {
 			continue
 		}
 		if err := l.line([]byte(line)); err != nil {
-			t.Fatal(err)
+			n.t.Fatal(err)
 		}
 	}
 	// The first try after a second may find a rest of a page free, and no more.
 	if !l.ended[0] || gaps < 1 || gaps > 3 {
-		t.Errorf("%d lines, end %v, %d gaps", l.next[0], l.ended[0], gaps)
+		n.t.Errorf("%d lines, end %v, %d gaps", l.next[0], l.ended[0], gaps)
 	}
-	if s := n.lost(id); s.LogLinesLost != lines || s.LogBytesLost != bytes {
-		t.Errorf("the status says %+v, the log %d lines, %d bytes", s, lines, bytes)
+	if s := n.lost(container); s.LogLinesLost != lines || s.LogBytesLost != bytes {
+		n.t.Errorf("the status says %+v, the log %d lines, %d bytes", s, lines, bytes)
 	}
 }
 
-// TestLogOfTerminalRotates: no line of a terminal's output is lost either.
+// TestLogOfTerminalRotates: no line of a terminal's output is lost either, though writers are killed.
 func TestLogOfTerminalRotates(t *testing.T) {
 	n := commonNode(t)
 	p := n.newPod()
@@ -316,6 +324,9 @@ func TestLogOfTerminalRotates(t *testing.T) {
 	const rotations = 20
 	for i := range rotations {
 		n.grows(path)
+		if pid := logWriter(n.seenPod(p.id).PID); pid > 0 && i%4 == 3 {
+			unix.Kill(pid, unix.SIGKILL)
+		}
 		if err := os.Rename(path, fmt.Sprint(path, ".", i)); err != nil {
 			t.Fatal(err)
 		}
@@ -328,9 +339,7 @@ func TestLogOfTerminalRotates(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if err := l.take(path); err != nil || !l.ended[0] {
-		t.Errorf("end %v after %d lines: %v", l.ended[0], l.next[0], err)
-	}
+	n.takeEnd(l, path)
 }
 
 // TestLogFollowsItsPath: podlet is killed before it can tell the kubelet that the log goes to the new file, and the kubelet puts the old one back. The new
