@@ -14,6 +14,7 @@ import (
 	"podlet/internal/logfile"
 	"podlet/internal/mount"
 	"podlet/internal/network/bridge"
+	"podlet/internal/network/cni"
 	"podlet/internal/streaming"
 	"podlet/pause"
 	"podlet/pod"
@@ -42,6 +43,10 @@ var kinds = []struct {
 	{bridge.ErrPortTaken, codes.FailedPrecondition},
 	{bridge.ErrExhausted, codes.ResourceExhausted},
 	{streaming.ErrBusy, codes.ResourceExhausted},
+	{cni.ErrInvalid, codes.InvalidArgument},
+	{cni.ErrNotReady, codes.Unavailable},
+	{cni.ErrTryAgain, codes.Unavailable},
+	{cni.ErrTimeout, codes.DeadlineExceeded},
 	{pod.ErrState, codes.FailedPrecondition},
 	{cgroup.ErrFrozen, codes.FailedPrecondition},
 	{pod.ErrUnsupported, codes.Unimplemented},

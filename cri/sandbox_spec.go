@@ -47,6 +47,9 @@ func SandboxSpec(c *cri.PodSandboxConfig) (*spec.Sandbox, error) {
 	if err := sandboxLinux(s, c.GetLinux()); err != nil {
 		return nil, err
 	}
+	if _, err := s.Bandwidth(); err != nil {
+		return nil, err
+	}
 	return s, hostPorts(s, c.PortMappings)
 }
 

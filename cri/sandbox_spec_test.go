@@ -108,6 +108,14 @@ func TestSandboxSpec(t *testing.T) {
 	}
 }
 
+// TestBandwidthAnnotation: it is refused before anything is made, whatever network there is.
+func TestBandwidthAnnotation(t *testing.T) {
+	_, err := SandboxSpec(plainSandbox(func(c *cri.PodSandboxConfig) { c.Annotations = map[string]string{spec.EgressBandwidth: "much"} }))
+	if status.Code(statusOf(err)) != codes.InvalidArgument || !strings.Contains(err.Error(), spec.EgressBandwidth) {
+		t.Errorf("%v", err)
+	}
+}
+
 // TestMappings refuses what the kernel would refuse without a word on why.
 func TestMappings(t *testing.T) {
 	id := func(container, host, length uint32) *cri.IDMapping {

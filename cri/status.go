@@ -25,7 +25,7 @@ func (s *Server) Status(ctx context.Context, r *cri.StatusRequest) (*cri.StatusR
 		Features: &cri.RuntimeFeatures{SupplementalGroupsPolicy: true},
 	}
 	if r.GetVerbose() {
-		text, err := json.Marshal(map[string]any{"version": s.Release, "machine": s.Pods.Machine(), "features": features})
+		text, err := json.Marshal(map[string]any{"version": s.Release, "machine": s.Pods.Machine(), "features": features, "network": s.Pods.DescribeNetwork()})
 		if err != nil {
 			return nil, err
 		}

@@ -6,9 +6,9 @@ set -eu
 packages() {
 	case $1 in
 	build) echo gcc libc6-dev make ;;
-	test) echo gcc libc6-dev make clang libclang-rt-14-dev e2fsprogs strace curl busybox-static ;;
+	test) echo gcc libc6-dev make clang libclang-rt-14-dev e2fsprogs strace curl busybox-static containernetworking-plugins iptables ;;
 	demo) echo gcc libc6-dev make busybox-static ;;
-	bench) echo gcc libc6-dev make curl busybox-static ;;
+	bench) echo gcc libc6-dev make curl busybox-static containernetworking-plugins ;;
 	lint) echo gcc libc6-dev make gcc-aarch64-linux-gnu libc6-dev-arm64-cross linux-libc-dev-arm64-cross qemu-user-static ;;
 	fuzz) echo gcc libc6-dev make clang libclang-rt-14-dev ;;
 	kubelet) echo gcc libc6-dev make busybox-static ;;

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"podlet/internal/network"
 	"podlet/pause"
 )
 
@@ -178,16 +179,17 @@ func statusOfPause(status string) bool {
 // huntTick is how long huntSocket waits between two looks.
 const huntTick = time.Millisecond
 
-// huntSocket kills the processes that hold the listening socket of the pod id, whatever name it has now, until there is no such socket: a pause that
-// the nursery cloned without podlet's hearing of it, while it has not come to its title yet. As long as the socket is there without a holder it is
+// huntSocket kills the processes that hold the listening socket of a pod, made at path, whatever name it has now, until there is no such socket: a pause
+// that the nursery cloned without podlet's hearing of it, while it has not come to its title yet. As long as the socket is there without a holder it is
 // on its way to an earlier podlet's nursery, which may yet clone a pause before it finds that podlet gone.
 //
-// A container in the node's network can bind a socket of that name, and hand it to anybody on the node: so none but pauses and nurseries are killed.
-func huntSocket(ctx context.Context, id string) error {
+// A container in the node's network can bind a socket of that name, and hand it to anybody on the node: so a socket counts only if its file is on the file
+// system of podlet's own sockets, and none but pauses and nurseries are killed.
+func huntSocket(ctx context.Context, path string) error {
 	ctx, cancel := context.WithTimeout(ctx, killTime)
 	defer cancel()
 	for {
-		inodes, err := socketInodes(id)
+		inodes, err := socketInodes(path)
 		if err != nil || len(inodes) == 0 {
 			return err
 		}
@@ -227,8 +229,32 @@ func killHolders(inodes []string) error {
 	return errors.Join(errs...)
 }
 
-// socketInodes are those of the sockets that were bound to the pod's name, as /proc/net/unix has them: podlet makes them in its own network namespace.
-func socketInodes(id string) ([]string, error) {
+// socketInodes are those of the sockets that were bound at path, as links in /proc/PID/fd have them: podlet makes them in its own network namespace. Of
+// the path only the last part counts, since a long one was said by its directory's fd.
+func socketInodes(path string) ([]string, error) {
+	listeners, err := network.UnixListeners()
+	if errors.Is(err, network.ErrNoUnixDiag) {
+		return namedSocketInodes(path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var at unix.Stat_t
+	if err := unix.Stat(filepath.Dir(path), &at); err != nil {
+		return nil, fmt.Errorf("look at the directory of pods' sockets: %w", err)
+	}
+	var inodes []string
+	for _, l := range listeners {
+		if l.Dev == at.Dev && filepath.Base(l.Name) == filepath.Base(path) {
+			inodes = append(inodes, fmt.Sprintf("socket:[%d]", l.Inode))
+		}
+	}
+	return inodes, nil
+}
+
+// namedSocketInodes is for a kernel that can't say where a socket's file is: they are those of any socket with the name. A line of /proc/net/unix ends
+// with the name, in which there can be spaces.
+func namedSocketInodes(path string) ([]string, error) {
 	f, err := os.Open("/proc/self/net/unix")
 	if err != nil {
 		return nil, err
@@ -238,7 +264,7 @@ func socketInodes(id string) ([]string, error) {
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
 		fields := strings.Fields(lines.Text())
-		if len(fields) == 8 && filepath.Base(fields[7]) == id {
+		if len(fields) >= 8 && strings.HasSuffix(lines.Text(), "/"+filepath.Base(path)) {
 			inodes = append(inodes, "socket:["+fields[6]+"]")
 		}
 	}

@@ -3,10 +3,12 @@ package pod
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -16,8 +18,8 @@ import (
 
 // TestHuntSocket: a socket that is on its way to a nursery may still become a pause's, so the hunt doesn't end before it is gone with its holder.
 func TestHuntSocket(t *testing.T) {
-	id := newID()
-	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(t.TempDir(), id), Net: "unix"})
+	path := filepath.Join(t.TempDir(), newID())
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	must(t, err)
 	socket, err := listener.File()
 	must(t, err)
@@ -31,7 +33,7 @@ func TestHuntSocket(t *testing.T) {
 
 	short, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if err := huntSocket(short, id); !errors.Is(err, context.DeadlineExceeded) {
+	if err := huntSocket(short, path); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("the hunt for a socket on its way ended with %v", err)
 	}
 
@@ -42,14 +44,14 @@ func TestHuntSocket(t *testing.T) {
 	held.Close()
 	short, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if err := huntSocket(short, id); !errors.Is(err, context.DeadlineExceeded) {
+	if err := huntSocket(short, path); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the hunt for a socket that another program has, too, ended with %v", err)
 	}
 	other.Process.Signal(syscall.SIGTERM)
 	if err := other.Wait(); other.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
 		t.Errorf("the other program: %v", err)
 	}
-	if err := huntSocket(t.Context(), id); err != nil {
+	if err := huntSocket(t.Context(), path); err != nil {
 		t.Error(err)
 		holder.Process.Kill()
 	}
@@ -57,9 +59,47 @@ func TestHuntSocket(t *testing.T) {
 	if status := holder.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != syscall.SIGKILL {
 		t.Errorf("the holder ended with %v", holder.ProcessState)
 	}
-	if err := huntSocket(t.Context(), id); err != nil {
+	if err := huntSocket(t.Context(), path); err != nil {
 		t.Errorf("a hunt for nothing: %v", err)
 	}
+}
+
+// TestSocketInodes: a socket counts for the place of its file, not for its name, which anybody can have: as a container in the node's network, on a file
+// system of its own.
+func TestSocketInodes(t *testing.T) {
+	id, strange := newID(), t.TempDir()
+	must(t, unix.Mount("strange", strange, "tmpfs", 0, ""))
+	defer unix.Unmount(strange, unix.MNT_DETACH)
+	// Podlet's own, in a directory whose name would break a table's columns.
+	own := filepath.Join(t.TempDir(), "a b")
+	must(t, os.Mkdir(own, 0o700))
+	sockets := map[string]string{}
+	for _, path := range []string{filepath.Join(strange, id), filepath.Join(own, id), filepath.Join(own, id+"x")} {
+		l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
+		must(t, err)
+		defer l.Close()
+		f, err := l.File()
+		must(t, err)
+		defer f.Close()
+		sockets[path], err = os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+		must(t, err)
+	}
+	got, err := socketInodes(filepath.Join(own, id))
+	must(t, err)
+	if want := []string{sockets[filepath.Join(own, id)]}; !slices.Equal(got, want) {
+		t.Errorf("sockets %q, want %q", got, want)
+	}
+	got, err = namedSocketInodes(filepath.Join(own, id))
+	must(t, err)
+	if want := []string{sockets[filepath.Join(strange, id)], sockets[filepath.Join(own, id)]}; len(got) != 2 || !slices.Contains(got, want[0]) || !slices.Contains(got, want[1]) {
+		t.Errorf("by the name alone: sockets %q, want %q", got, want)
+	}
+	// The hunt for one that is nowhere doesn't wait for a stranger's of its name.
+	other := newID()
+	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: filepath.Join(strange, other), Net: "unixpacket"})
+	must(t, err)
+	defer l.Close()
+	must(t, huntSocket(t.Context(), filepath.Join(own, other)))
 }
 
 // seemingPause starts a process that has the file and passes for a pause without a title.

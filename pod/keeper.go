@@ -3,6 +3,7 @@ package pod
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"time"
 
@@ -137,10 +138,30 @@ func (p *Pod) lost(why string) {
 	ctx, cancel := context.WithTimeout(p.rt.life, killTime)
 	defer cancel()
 	p.killContainers()
-	if err := p.tearDown(ctx); err != nil {
+	tear := p.tearDown
+	if p.keepsNetwork() {
+		tear = p.tearButNetwork
+	}
+	if err := tear(ctx); err != nil {
 		p.rt.log.Error("can't take down a pod that was lost", "pod", p.name(), "id", p.id, "error", err)
 	}
 	p.allEnded(why)
+}
+
+// keepsNetwork says whether the pod, which ended without being asked to, has its network until somebody stops or removes it. One that was stopped has no
+// namespace any more, nor has one from before the node's restart.
+func (p *Pod) keepsNetwork() bool {
+	p.mu.Lock()
+	removing := p.mu.rec.State == podRemoved
+	p.mu.Unlock()
+	if removing || p.rebooted || !p.spec.OwnNetwork() {
+		return false
+	}
+	ns, err := p.rt.netns.Open(p.id)
+	if err == nil {
+		ns.Close()
+	}
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // killContainers kills what doesn't die with pause: where the pod has no guard, everything.

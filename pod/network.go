@@ -12,16 +12,24 @@ import (
 )
 
 // Network gives pods with a network namespace of their own addresses, and a way to and from others. Its methods are safe for
-// concurrent use. podlet's built-in one is [Bridge].
+// concurrent use. podlet's built-in one is [Bridge]; [CNI] is that of plugins, [Auto] either.
 type Network interface {
-	// Add connects a pod's new network namespace, which stays the caller's and has lo only. One that fails or is cancelled leaves nothing.
+	// Add connects a pod's new network namespace, which stays the caller's and has lo only. One that fails or is cancelled leaves nothing that
+	// Leave and Remove don't take back.
 	Add(ctx context.Context, p NetworkPod, netns *os.File) (*Attachment, error)
+	// Leave is called before Remove, when nothing runs in the pod any more and its namespace is still there, as far as it can be: some of what
+	// Add gave can only be taken back in there. It can be repeated like Remove.
+	Leave(ctx context.Context, p NetworkPod) error
 	// Remove takes back what Add gave the pod. What is not there, or not any more, is success, so that it can be repeated. The namespace may be gone.
 	Remove(ctx context.Context, p NetworkPod) error
 	// Recover is called once, before Add and Remove: what pods have that are not among these, by an earlier podlet's Add, is taken back.
 	Recover(ctx context.Context, pods []NetworkPod) error
 	// Check says whether pods can be added and talk now; what is amiss and can be put right is. The error is for the node's administrator.
 	Check(ctx context.Context) error
+	// SetPodCIDRs notes the subnets of the node's pods as the kubelet says them, which it does once and as a hint (CRI NetworkConfig).
+	SetPodCIDRs(list []netip.Prefix) error
+	// Describe tells of the network for a person to read, as what can be made JSON. It waits for nothing.
+	Describe() any
 }
 
 // NetworkPod is a pod for its Network.
@@ -36,9 +44,12 @@ type NetworkPod struct {
 
 // Attachment is what a pod has got from its Network. It stands in the pod's record.
 type Attachment struct {
-	// IPs are the pod's addresses, IPv4 first; Gateways those of its next hops.
+	// Network is the name of a CNI network; empty: it is the built-in one.
+	Network string `json:",omitempty"`
+	// IPs are the pod's addresses, the first one the pod's own in its status: IPv4's, or the one that CNI plugins name first. Gateways are those of
+	// its next hops.
 	IPs, Gateways []netip.Addr
-	// MAC is the hardware address of the pod's eth0, HostLink the name of the link's other end on the node.
+	// MAC is the hardware address of the pod's eth0, HostLink the name of the link's other end on the node; each empty where the network doesn't tell.
 	MAC, HostLink string
 }
 
@@ -111,6 +122,14 @@ func (p *Pod) linkSysctls(ns *os.File) error {
 	})
 }
 
+// partFromNetwork takes back what has to be taken back inside the pod's namespace, while there is one.
+func (p *Pod) partFromNetwork(ctx context.Context) error {
+	if !p.networked() {
+		return nil
+	}
+	return p.rt.cfg.Network.Leave(ctx, p.forNetwork())
+}
+
 // leaveNetwork takes back what the pod has of its Network. The pod's status shows no address from then on; nor is one shown ready without its
 // addresses, if it is only learning of its end.
 func (p *Pod) leaveNetwork(ctx context.Context) error {
@@ -144,6 +163,22 @@ func (r *Runtime) recoverNetwork(found map[string]*Pod) error {
 		}
 	}
 	return r.cfg.Network.Recover(r.life, pods)
+}
+
+// SetPodCIDRs tells the network which subnets the node's pods are to have, as the kubelet says it.
+func (r *Runtime) SetPodCIDRs(list []netip.Prefix) error {
+	if r.cfg.Network == nil {
+		return nil
+	}
+	return r.cfg.Network.SetPodCIDRs(list)
+}
+
+// DescribeNetwork tells of the pods' network for a person to read; nil without one.
+func (r *Runtime) DescribeNetwork() any {
+	if r.cfg.Network == nil {
+		return nil
+	}
+	return r.cfg.Network.Describe()
 }
 
 // CheckNetwork says whether pods get a network that works; nil also where podlet is to give them none.

@@ -23,7 +23,9 @@ import (
 // fakeNetwork gives addresses that lead nowhere, keeps account of them, and fails when it is told to.
 type fakeNetwork struct {
 	sync.Mutex
-	has       map[string]*Attachment
+	has map[string]*Attachment
+	// left says of each pod that was told to leave whether its namespace was there.
+	left      map[string]bool
 	given     int
 	recovered []NetworkPod
 	// onAdd and onRemove are asked before anything is done.
@@ -74,6 +76,15 @@ func (f *fakeNetwork) Add(ctx context.Context, p NetworkPod, netns *os.File) (*A
 	return a, nil
 }
 
+// Leave notes whether the namespace is there still.
+func (f *fakeNetwork) Leave(_ context.Context, p NetworkPod) error {
+	f.Lock()
+	defer f.Unlock()
+	_, err := os.Lstat(p.NetNS)
+	f.left[p.ID] = f.left[p.ID] || err == nil
+	return nil
+}
+
 // Remove wants the namespace gone: nobody may answer to an address that another pod can have.
 func (f *fakeNetwork) Remove(ctx context.Context, p NetworkPod) error {
 	if err := f.ask(&f.onRemove, ctx, p); err != nil {
@@ -96,6 +107,10 @@ func (f *fakeNetwork) Recover(_ context.Context, pods []NetworkPod) error {
 }
 
 func (f *fakeNetwork) Check(context.Context) error { return nil }
+
+func (f *fakeNetwork) SetPodCIDRs([]netip.Prefix) error { return nil }
+
+func (f *fakeNetwork) Describe() any { return nil }
 
 func (f *fakeNetwork) traces() []string {
 	f.Lock()
@@ -255,6 +270,23 @@ func TestNetworkAfterARestart(t *testing.T) {
 	r.settled()
 	if after := r.traces(); !slices.Equal(numbered(before), numbered(after)) {
 		t.Errorf("left behind:\n%s", difference(numbered(before), numbered(after)))
+	}
+}
+
+// TestNetworkIsLeftFirst: what a network has to take back inside the namespace it can.
+func TestNetworkIsLeftFirst(t *testing.T) {
+	r := newRig(t)
+	stopped, removed, killed := r.run(t, r.sandbox("stopped")), r.run(t, r.sandbox("removed")), r.run(t, r.sandbox("killed"))
+	must(t, r.StopPod(limited(t), stopped))
+	r.removePod(t, removed)
+	must(t, r.killPauseOf(killed))
+	must(t, r.StopPod(limited(t), killed))
+	r.net.Lock()
+	defer r.net.Unlock()
+	for _, id := range []string{stopped, removed, killed} {
+		if !r.net.left[id] {
+			t.Errorf("pod %s left without its namespace, or never", id)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package pod
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
 
 	"podlet/internal/network/bridge"
@@ -18,12 +19,25 @@ func (b Bridge) Add(ctx context.Context, p NetworkPod, netns *os.File) (*Attachm
 	if err != nil {
 		return nil, err
 	}
-	r, err := b.Network.Add(ctx, p.ID, netns, ports)
+	limits, err := p.Spec.Bandwidth()
+	if err != nil {
+		return nil, err
+	}
+	r, err := b.Network.Add(ctx, p.ID, netns, bridge.Want{Ports: ports, Limits: bridge.Limits{ToPod: limits.Ingress, FromPod: limits.Egress}})
 	if err != nil {
 		return nil, err
 	}
 	return &Attachment{IPs: r.IPs, Gateways: r.Gateways, MAC: r.MAC.String(), HostLink: r.HostLink}, nil
 }
+
+// Leave is [Network]'s: what lies in the namespace goes with it.
+func (b Bridge) Leave(context.Context, NetworkPod) error { return nil }
+
+// SetPodCIDRs is [Network]'s: the subnets are the bridge's own configuration, as addresses that are in use depend on them.
+func (b Bridge) SetPodCIDRs([]netip.Prefix) error { return nil }
+
+// Describe is [Network]'s.
+func (b Bridge) Describe() any { return map[string]string{"network": "bridge"} }
 
 // Remove is [Network]'s.
 func (b Bridge) Remove(ctx context.Context, p NetworkPod) error { return b.Network.Remove(ctx, p.ID) }

@@ -43,7 +43,7 @@ func newRig(t *testing.T) *rig {
 	log, err := os.Create(filepath.Join(r.dir, "log"))
 	must(t, err)
 	t.Cleanup(func() { log.Close() })
-	r.net = &fakeNetwork{has: map[string]*Attachment{}}
+	r.net = &fakeNetwork{has: map[string]*Attachment{}, left: map[string]bool{}}
 	r.cfg = Config{
 		Root: filepath.Join(r.dir, "root"), State: filepath.Join(r.dir, "state"), CgroupMount: "/sys/fs/cgroup", NetNSDir: filepath.Join(r.dir, "netns"),
 		Images: images, Log: slog.New(slog.NewTextHandler(log, nil)), Network: r.net,

@@ -17,23 +17,54 @@ const stuckTime = 300 * time.Millisecond
 // tearDown ends the pod's pause and takes back what belongs to the pod alone, and nothing of its containers. It is idempotent and asks
 // pause nothing. What could not be taken back is tried again by the next call.
 func (p *Pod) tearDown(ctx context.Context) error {
+	return p.tear(ctx, func() error {
+		left, err := p.endProcesses(ctx)
+		if err != nil {
+			return err
+		}
+		if err := p.partFromNetwork(ctx); err != nil {
+			return errors.Join(left, err)
+		}
+		if err := p.rt.netns.Unpin(p.id); err != nil {
+			// As long as the namespace lives, it answers to its addresses.
+			return errors.Join(left, err)
+		}
+		return errors.Join(left, p.leaveNetwork(ctx))
+	})
+}
+
+// tearButNetwork is tearDown for a pod that ended without being asked to. Its network namespace and all that it has of its Network stay until somebody stops
+// or removes it: nobody else gets its addresses while the kubelet takes it for the one that has them.
+func (p *Pod) tearButNetwork(ctx context.Context) error {
+	return p.tear(ctx, func() error {
+		left, err := p.endProcesses(ctx)
+		return errors.Join(left, err)
+	})
+}
+
+// tear has one caller at a time tear the pod down.
+func (p *Pod) tear(ctx context.Context, do func() error) error {
 	select {
 	case p.tearing <- struct{}{}:
 		defer func() { <-p.tearing }()
 	case <-ctx.Done():
 		return fmt.Errorf("tear down pod %s: %w", p.name(), ctx.Err())
 	}
+	return do()
+}
+
+// endProcesses ends pause and with it all that runs in the pod. left says what of it could not be removed, which is in nobody's way.
+func (p *Pod) endProcesses(ctx context.Context) (left, err error) {
 	p.mu.Lock()
 	pidfd, conn, half := p.mu.pidfd, p.mu.conn, p.mu.rec.State == PodCreating
 	p.mu.Unlock()
-	var err error
 	if pidfd != nil {
 		err = p.endPause(ctx, pidfd, conn)
 	} else if half {
-		err = huntSocket(ctx, p.id)
+		err = huntSocket(ctx, p.rt.socket(p.id))
 	}
 	if err != nil {
-		return fmt.Errorf("end pause of pod %s: %w", p.name(), err)
+		return nil, fmt.Errorf("end pause of pod %s: %w", p.name(), err)
 	}
 	p.mu.Lock()
 	for _, f := range []*os.File{p.mu.pidfd, p.mu.init} {
@@ -47,12 +78,7 @@ func (p *Pod) tearDown(ctx context.Context) error {
 	if p.hasLogger() {
 		p.rt.janitor.clearLogger(p)
 	}
-	left := os.RemoveAll(p.rt.socket(p.id))
-	if err := p.rt.netns.Unpin(p.id); err != nil {
-		// As long as the namespace lives, it answers to its addresses.
-		return errors.Join(left, err)
-	}
-	return errors.Join(left, p.leaveNetwork(ctx))
+	return os.RemoveAll(p.rt.socket(p.id)), nil
 }
 
 // endPause kills pause, hears what it said last and closes the connection. The one process that need not have ended then is the log writer: it may

@@ -177,7 +177,7 @@ func TestPauseKilled(t *testing.T) {
 		}
 	}
 	took.check(t, "pause")
-	n.agree(mounts)
+	n.networksStay(n.agree(mounts))
 	n.emptied(mounts)
 }
 
@@ -216,7 +216,7 @@ func TestPauseKilledWithoutPodlet(t *testing.T) {
 	}
 	took.check(t, "pause, without podlet,")
 	tookPodlet.check(t, "podlet's answer")
-	n.agree(mounts)
+	n.networksStay(n.agree(mounts))
 	// A second restart changes nothing of what is known.
 	before := n.statuses(all)
 	n.kill()
@@ -227,6 +227,14 @@ func TestPauseKilledWithoutPodlet(t *testing.T) {
 		}
 	}
 	n.emptied(mounts)
+}
+
+// networksStay: pods that ended by themselves have their namespaces and addresses until somebody stops them.
+func (n *node) networksStay(l lists) {
+	n.t.Helper()
+	if len(l.networked) == 0 {
+		n.t.Error("no pod whose pause was killed has its network")
+	}
 }
 
 func (n *node) statuses(victims []*victim) map[string]*cri.ContainerStatus {

@@ -27,7 +27,7 @@ func (n *node) nothingLeft(files int) {
 }
 
 func (n *node) left() (left []string) {
-	for _, dir := range []string{"root/containers", "root/trash", "root/state/pods", "root/state/quarantine", "state/pods", "state/network/leases"} {
+	for _, dir := range []string{"root/containers", "root/trash", "root/state/pods", "root/state/quarantine", "state/pods", "state/network/leases", "root/cni/attachments"} {
 		entries, _ := os.ReadDir(filepath.Join(n.dir, dir))
 		for _, e := range entries {
 			left = append(left, filepath.Join(dir, e.Name()))

@@ -1,38 +1,101 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"time"
 
 	"podlet/internal/network/bridge"
+	"podlet/internal/network/cni"
 	"podlet/pod"
 )
 
 // network opens the pod network; nil where pods are to have none. It is closed after all that uses it.
 func (o *options) network(log *slog.Logger) (_ pod.Network, closeIt func() error, err error) {
-	if o.Bridge == noBridge {
-		if left, err := os.ReadDir(filepath.Join(o.State, "network", "leases")); err == nil && len(left) > 0 {
-			log.Warn("pods have addresses from an earlier --bridge; its rules lead host ports to them until a podlet has a bridge again, or the node is restarted", "pods", len(left))
-		}
+	switch o.Network {
+	case networkNone:
+		o.warnOfLeft(log)
 		return nil, func() error { return nil }, nil
+	case networkAuto, networkBridge, networkCNI:
+	default:
+		return nil, nil, fmt.Errorf("--network %q: want %s, %s, %s or %s", o.Network, networkAuto, networkBridge, networkCNI, networkNone)
 	}
+	if o.Bridge == networkNone {
+		return nil, nil, fmt.Errorf("--bridge %s: it is --network %s now that leaves pods without a network", networkNone, networkNone)
+	}
+	plugins, err := o.cni(log)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if err != nil {
+			plugins.Close()
+		}
+	}()
+	// Pods of an earlier podlet stay with what added them, so each of the two may be needed beside the other.
+	a := &pod.Auto{CNI: pod.CNI{Network: plugins}, Only: o.Network == networkCNI, NoNew: o.Network == networkBridge, Log: log}
+	wanted := a.NoNew || !a.Only && !plugins.Configured()
+	if !wanted && o.leases() == 0 {
+		return a, plugins.Close, nil
+	}
+	n, err := o.openBridge(log)
+	if err != nil {
+		return nil, nil, err
+	}
+	a.Bridge = pod.Bridge{Network: n}
+	return a, func() error { return errors.Join(plugins.Close(), n.Close()) }, nil
+}
+
+func (o *options) cni(log *slog.Logger) (*cni.Network, error) {
+	timeout, err := time.ParseDuration(o.CNITimeout)
+	if err != nil || timeout <= 0 {
+		return nil, fmt.Errorf("--cni-timeout %q: want a duration, such as 90s", o.CNITimeout)
+	}
+	n, err := cni.Open(cni.Config{ConfDir: o.CNIConfDir, BinDirs: o.CNIBinDirs, Dir: o.cniDir(), Timeout: timeout, Retired: o.Network == networkBridge, Log: log})
+	if err != nil {
+		return nil, fmt.Errorf("open the pod network of CNI (see --cni-conf-dir and --cni-bin-dirs): %w", err)
+	}
+	return n, nil
+}
+
+func (o *options) cniDir() string { return filepath.Join(o.Root, "cni") }
+
+func (o *options) openBridge(log *slog.Logger) (n *bridge.Network, err error) {
 	c := bridge.Config{Dir: filepath.Join(o.State, "network"), Bridge: o.Bridge, Subnets: bridge.DefaultSubnets(), Log: log}
 	if len(o.PodSubnets) > 0 {
 		if c.Subnets, err = prefixes("pod-subnets", o.PodSubnets); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
 	if c.NoMasquerade, err = prefixes("no-masquerade", o.NoMasquerade); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	n, err := bridge.Open(c)
+	if n, err = bridge.Open(c); err != nil {
+		return nil, fmt.Errorf("open the pod network (see --bridge and --pod-subnets; --network none goes without): %w", err)
+	}
+	return n, nil
+}
+
+// leases counts the pods that have addresses of the built-in network.
+func (o *options) leases() int {
+	left, err := os.ReadDir(filepath.Join(o.State, "network", "leases"))
 	if err != nil {
-		return nil, nil, fmt.Errorf("open the pod network (see --bridge and --pod-subnets; --bridge none goes without): %w", err)
+		return 0
 	}
-	return pod.Bridge{Network: n}, n.Close, nil
+	return len(left)
+}
+
+func (o *options) warnOfLeft(log *slog.Logger) {
+	if left := o.leases(); left > 0 {
+		log.Warn("pods have addresses of the built-in network from an earlier --network; its rules lead host ports to them until a podlet has that network again, or the node is restarted", "pods", left)
+	}
+	if left, err := os.ReadDir(filepath.Join(o.cniDir(), "attachments")); err == nil && len(left) > 0 {
+		log.Warn("pods have addresses of CNI plugins from an earlier --network; the plugins are told of those pods' end by a podlet that has a network again", "pods", len(left))
+	}
 }
 
 func prefixes(flag string, values []string) ([]netip.Prefix, error) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"slices"
@@ -80,6 +81,12 @@ func TestAddressesAreGivenBack(t *testing.T) {
 		{"nothing", func(*node, *testPod) {}, true},
 		{"pause killed", func(n *node, p *testPod) { unix.Kill(n.seenPod(p.id).PID, unix.SIGKILL) }, false},
 		{"pin gone", func(n *node, p *testPod) { unpinByHand(n, p) }, true},
+		{"pin and file gone", func(n *node, p *testPod) {
+			unpinByHand(n, p)
+			if err := os.Remove("/var/run/netns/" + p.id); err != nil {
+				n.t.Fatal(err)
+			}
+		}, true},
 		{"both", func(n *node, p *testPod) {
 			unpinByHand(n, p)
 			unix.Kill(n.seenPod(p.id).PID, unix.SIGKILL)
@@ -107,6 +114,9 @@ func TestAddressesAreGivenBack(t *testing.T) {
 			if len(ips) != 2 {
 				t.Errorf("addresses %q", ips)
 			}
+			if c.name == "pause killed" {
+				n.keepsNetwork(p.id, ips)
+			}
 			for range 2 {
 				n.stopPod(p.id)
 				if got := n.addresses(p.id); len(got) > 0 {
@@ -124,6 +134,24 @@ func TestAddressesAreGivenBack(t *testing.T) {
 			n.reaches("tcp", "127.0.0.1:8100", "again")
 		})
 	}
+}
+
+// keepsNetwork: a pod that ended by itself has its namespace and its addresses until StopPodSandbox, so that nobody else gets them, and what the kubelet still
+// wants to know of it can be looked at.
+func (n *node) keepsNetwork(pod string, ips []string) {
+	n.t.Helper()
+	if got := n.leases(); len(got) != 1 || !strings.HasPrefix(got[0], pod) {
+		n.t.Errorf("leases %q", got)
+	}
+	if got := n.addresses(pod); !slices.Equal(got, ips) {
+		n.t.Errorf("addresses %q, before %q", got, ips)
+	}
+	n.in(pod, func() error {
+		_, err := net.InterfaceByName("eth0")
+		return err
+	})
+	_, err := n.RunPodSandbox(n.ctx(), &cri.RunPodSandboxRequest{Config: n.sandbox("early", port(&cri.PortMapping{HostPort: 8100, ContainerPort: 80}))})
+	n.fails(err, codes.FailedPrecondition, "8100", pod)
 }
 
 func unpinByHand(n *node, p *testPod) {
@@ -229,7 +257,7 @@ func TestPodletsBesideEachOther(t *testing.T) {
 		{"masquerade", []string{"--no-masquerade", "x"}, []string{"--no-masquerade", `"x"`}},
 	} {
 		dir := t.TempDir()
-		args := append([]string{"serve", "--listen", "unix://" + dir + "/socket", "--root", dir + "/root", "--state", dir + "/state"}, c.args...)
+		args := append([]string{"serve", "--listen", "unix://" + dir + "/socket", "--root", dir + "/root", "--state", dir + "/state", "--network", "bridge"}, c.args...)
 		cmd := exec.Command("/proc/self/exe", args...)
 		cmd.Env = append(os.Environ(), asPodlet+"=1")
 		out, err := cmd.CombinedOutput()

@@ -65,6 +65,8 @@ func (n *node) network() []string {
 	return []string{
 		"--bridge", fmt.Sprintf("podlet%d", n.number),
 		"--pod-subnets", fmt.Sprintf("10.%d.%d.0/24,fd00:10:%x::/64", 100+high, low, n.number),
+		// Whatever CNI configuration this machine has.
+		"--network", "bridge",
 	}
 }
 

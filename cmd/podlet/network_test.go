@@ -192,6 +192,22 @@ func (n *node) stopPod(pod string) {
 	}
 }
 
+// TestFullName: a pod whose host name has a domain finds itself by both its names.
+func TestFullName(t *testing.T) {
+	n := commonNode(t)
+	const full = "web.sub.space.svc.cluster.test"
+	p := n.newPod(func(c *cri.PodSandboxConfig) { c.Hostname = full })
+	app := p.start(container("app", "sleep", "1000"))
+	out, code := n.exec(app, "sh", "-c", "hostname; hostname -s; hostname -f; hostname -d; grep web /etc/hosts")
+	want := full + "\nweb\n" + full + "\nsub.space.svc.cluster.test\n"
+	for _, ip := range n.addresses(p.id) {
+		want += ip + "\t" + full + " web\n"
+	}
+	if out != want || code != 0 {
+		t.Errorf("%d, %q, want %q", code, out, want)
+	}
+}
+
 // TestHostNetworkHasNoAddresses: a pod in the node's network has nothing of its own, and its ports are the node's.
 func TestHostNetworkHasNoAddresses(t *testing.T) {
 	n := commonNode(t)

@@ -7,6 +7,8 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/spf13/pflag"
+
+	"podlet/internal/network/cni"
 )
 
 // options are the settings of serve: flags, and keys of the config file with the same names.
@@ -19,7 +21,13 @@ type options struct {
 	Durable   bool   `toml:"durable-layers"`
 	// CertsDirs are looked through in order for a registry's hosts.toml.
 	CertsDirs []string `toml:"certs-dirs"`
-	// Bridge is the name of the pods' bridge, or noBridge.
+	// Network is one of the networks: what gives pods their addresses.
+	Network string `toml:"network"`
+	// CNIConfDir holds the CNI configuration, CNIBinDirs the plugins; CNITimeout is a duration.
+	CNIConfDir string   `toml:"cni-conf-dir"`
+	CNIBinDirs []string `toml:"cni-bin-dirs"`
+	CNITimeout string   `toml:"cni-timeout"`
+	// Bridge is the name of the pods' bridge.
 	Bridge       string   `toml:"bridge"`
 	PodSubnets   []string `toml:"pod-subnets"`
 	NoMasquerade []string `toml:"no-masquerade"`
@@ -29,12 +37,18 @@ type options struct {
 	StreamKey     string `toml:"stream-tls-key"`
 }
 
-// noBridge stands for no pod network at all.
-const noBridge = "none"
+// What --network may be.
+const (
+	networkAuto   = "auto"
+	networkBridge = "bridge"
+	networkCNI    = "cni"
+	networkNone   = "none"
+)
 
 func defaultOptions() *options {
 	return &options{
 		Listen: "unix:///run/podlet/podlet.sock", Root: "/var/lib/podlet", State: "/run/podlet", LogFormat: "text", LogLevel: "info",
+		Network: networkAuto, CNIConfDir: "/etc/cni/net.d", CNIBinDirs: []string{"/opt/cni/bin", "/usr/lib/cni"}, CNITimeout: cni.DefaultTimeout.String(),
 		Bridge: "podlet0", StreamAddress: "127.0.0.1:0",
 	}
 }
@@ -46,7 +60,12 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.LogFormat, "log-format", o.LogFormat, "text or json, to stderr")
 	f.StringVar(&o.LogLevel, "log-level", o.LogLevel, "debug, info, warn or error")
 	f.StringSliceVar(&o.CertsDirs, "certs-dirs", o.CertsDirs, "directories with HOST/hosts.toml for registries (default /etc/podlet/certs.d, else /etc/containerd/certs.d)")
-	f.StringVar(&o.Bridge, "bridge", o.Bridge, "bridge of the pods, made if absent; each podlet on a node needs its own; \"none\" for pods that have lo only")
+	f.StringVar(&o.Network, "network", o.Network, "what gives pods their addresses: \"cni\", plugins as configured in --cni-conf-dir; \"bridge\", podlet itself; "+
+		"\"auto\", CNI from when a configuration is there, till then podlet; \"none\", nothing: pods have lo only. A node of a cluster whose network is yet to be installed wants \"cni\"")
+	f.StringVar(&o.CNIConfDir, "cni-conf-dir", o.CNIConfDir, "directory of CNI configurations, of which the first by name counts; watched")
+	f.StringSliceVar(&o.CNIBinDirs, "cni-bin-dirs", o.CNIBinDirs, "directories with CNI plugins")
+	f.StringVar(&o.CNITimeout, "cni-timeout", o.CNITimeout, "how long all CNI plugins may take to add a pod, or to remove one; then they are killed")
+	f.StringVar(&o.Bridge, "bridge", o.Bridge, "bridge of the pods where podlet gives them their addresses, made if absent; each podlet on a node needs its own")
 	f.StringSliceVar(&o.PodSubnets, "pod-subnets", o.PodSubnets, "subnets for pods' addresses, at most one of IPv4 and one of IPv6 (default 10.88.0.0/16, and fd00:10:88::/64 if the node has IPv6)")
 	f.StringSliceVar(&o.NoMasquerade, "no-masquerade", o.NoMasquerade, "destinations that see pods by their own addresses, as they have a route back, e.g. the subnets of other nodes' pods")
 	f.StringVar(&o.StreamAddress, "stream-address", o.StreamAddress, "host:port on which exec, attach and port-forward are served to the kubelet; port 0: any")

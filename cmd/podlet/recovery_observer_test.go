@@ -144,6 +144,8 @@ func names(dir string) []string {
 type lists struct {
 	pods       map[string]*cri.PodSandbox
 	containers map[string]*cri.Container
+	// networked are pods that are not ready and have addresses still: they ended by themselves, and nobody stopped them yet.
+	networked []string
 }
 
 func (n *node) lists() lists {
@@ -156,9 +158,15 @@ func (n *node) lists() lists {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	l := lists{map[string]*cri.PodSandbox{}, map[string]*cri.Container{}}
+	l := lists{pods: map[string]*cri.PodSandbox{}, containers: map[string]*cri.Container{}}
 	for _, p := range pods.Items {
 		l.pods[p.Id] = p
+		if p.State == cri.PodSandboxState_SANDBOX_READY || p.Labels[ownNetwork] == "" {
+			continue
+		}
+		if r, err := n.PodSandboxStatus(n.ctx(), &cri.PodSandboxStatusRequest{PodSandboxId: p.Id}); err == nil && r.Status.Network.GetIp() != "" {
+			l.networked = append(l.networked, p.Id)
+		}
 	}
 	for _, c := range containers.Containers {
 		l.containers[c.Id] = c
@@ -172,7 +180,8 @@ const ownNetwork = "own-network"
 // differences compares what podlet says with what is there. mounts is the mount table without any pod.
 func (l lists) differences(s *sight, mounts map[string]bool) (wrong []string) {
 	add := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
-	var pods, ready, short, pins, containers, running []string
+	var pods, ready, short, containers, running []string
+	pins := slices.Clone(l.networked)
 	for id, p := range l.pods {
 		pods = append(pods, id)
 		if p.State != cri.PodSandboxState_SANDBOX_READY {

@@ -114,8 +114,7 @@ func listen(address string) (net.Listener, error) {
 	if !ok || !filepath.IsAbs(path) {
 		return nil, fmt.Errorf("--listen %q: want unix:///absolute/path", address)
 	}
-	if conn, err := net.Dial("unix", path); err == nil {
-		conn.Close()
+	if served(path) {
 		return nil, fmt.Errorf("--listen %s: another process serves this socket", address)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -128,6 +127,22 @@ func listen(address string) (net.Listener, error) {
 	old := unix.Umask(0o177)
 	defer unix.Umask(old)
 	return net.Listen("unix", path)
+}
+
+// servedTime is how long a socket must go on answering until it counts as served.
+const servedTime = time.Second
+
+// served says whether a process serves the socket. A podlet that was killed as it was starting a program (a CNI plugin, most often) is survived
+// for some milliseconds by that program, which has copies of all of podlet's files until its execve.
+func served(path string) bool {
+	for deadline := time.Now().Add(servedTime); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		conn, err := net.Dial("unix", path)
+		if err != nil {
+			return false
+		}
+		conn.Close()
+	}
+	return true
 }
 
 func (o *options) logger() (*slog.Logger, error) {

@@ -1,6 +1,8 @@
 package machine
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -46,7 +48,7 @@ func lookAtNetwork(dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := network.Delete(); err != nil {
+	if err := errors.Join(network.Close(), bridge.TakeDown(context.Background(), dir, false)); err != nil {
 		return err
 	}
 	after, err := Look(nil, nil)

@@ -1,8 +1,7 @@
 package node
 
 import (
-	"fmt"
-	"net/netip"
+	"context"
 	"path/filepath"
 	"strings"
 
@@ -29,9 +28,9 @@ func (n *Node) subnets() []string {
 
 func (n *Node) networkFlags() []string {
 	if n.o.Bridge == "" {
-		return []string{"--bridge", "none"}
+		return []string{"--network", "none"}
 	}
-	return []string{"--bridge", n.o.Bridge, "--pod-subnets", strings.Join(n.subnets(), ",")}
+	return []string{"--network", "bridge", "--bridge", n.o.Bridge, "--pod-subnets", strings.Join(n.subnets(), ",")}
 }
 
 // removeNetwork takes away what podlet, which has ended, made for the pods' network.
@@ -39,20 +38,5 @@ func (n *Node) removeNetwork() error {
 	if n.o.Bridge == "" {
 		return nil
 	}
-	c := bridge.Config{Dir: filepath.Join(n.path("state"), "network"), Bridge: n.o.Bridge}
-	for _, s := range n.subnets() {
-		p, err := netip.ParsePrefix(s)
-		if err != nil {
-			return fmt.Errorf("subnet of the node's pods: %w", err)
-		}
-		c.Subnets = append(c.Subnets, p)
-	}
-	network, err := bridge.Open(c)
-	if err != nil {
-		return fmt.Errorf("remove the pods' network: %w", err)
-	}
-	if err := network.Delete(); err != nil {
-		return fmt.Errorf("remove the pods' network: %w", err)
-	}
-	return nil
+	return bridge.TakeDown(context.Background(), filepath.Join(n.path("state"), "network"), false)
 }

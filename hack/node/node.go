@@ -11,6 +11,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,6 +47,12 @@ type Options struct {
 	Subnets []string
 	// Images are OCI layouts or docker-archives to import before podlet serves.
 	Images []string
+	// Root is podlet's directory for what outlives a reboot, which then stays; "" for one that Close removes.
+	Root string
+	// Flags are more of podlet's; what they say wins over what Options say.
+	Flags []string
+	// StartTime is how long podlet may take to serve, 0 for what suits a machine that isn't emulated.
+	StartTime time.Duration
 }
 
 // Node is one podlet with all it has. It is not safe for concurrent use, but
@@ -93,7 +100,7 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	for _, image := range o.Images {
-		out, err := exec.CommandContext(ctx, o.Podlet, "image", "import", "--root", n.path("root"), image).CombinedOutput()
+		out, err := exec.CommandContext(ctx, o.Podlet, "image", "import", "--root", n.root(), image).CombinedOutput()
 		if err != nil {
 			return nil, fmt.Errorf("podlet image import %s: %w\n%s", image, err, out)
 		}
@@ -109,6 +116,16 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 
 func (n *Node) path(name string) string { return filepath.Join(n.Dir, name) }
 
+func (n *Node) root() string {
+	if n.o.Root != "" {
+		return n.o.Root
+	}
+	return n.path("root")
+}
+
+// StateDir is podlet's directory for what dies with the boot, by which its commands reach it.
+func (n *Node) StateDir() string { return n.path("state") }
+
 // LogDir is a directory for containers' logs.
 func (n *Node) LogDir() string { return n.path("logs") }
 
@@ -121,8 +138,8 @@ func (n *Node) PID() int { return n.cmd.Process.Pid }
 // Serve starts podlet, which doesn't run, and returns when it answers.
 func (n *Node) Serve(ctx context.Context) error {
 	argv := append(append([]string{}, n.o.Wrap...), n.o.Podlet, "serve",
-		"--listen", "unix://"+n.path("podlet.sock"), "--root", n.path("root"), "--state", n.path("state"))
-	argv = append(argv, n.networkFlags()...)
+		"--listen", "unix://"+n.path("podlet.sock"), "--root", n.root(), "--state", n.StateDir())
+	argv = append(append(argv, n.networkFlags()...), n.o.Flags...)
 	n.cmd = exec.Command(argv[0], argv[1:]...)
 	n.cmd.Stdout, n.cmd.Stderr = n.log, n.log
 	// ^C is for the tool, which still needs podlet to clean up.
@@ -137,7 +154,7 @@ func (n *Node) Serve(ctx context.Context) error {
 		n.end = cmd.Wait()
 		close(ended)
 	}()
-	ctx, cancel := context.WithTimeout(ctx, startTime)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(n.o.StartTime, startTime))
 	defer cancel()
 	if err := n.awaitSocket(ctx); err != nil {
 		return fmt.Errorf("podlet does not serve: %w\n%s", err, n.LogTail())

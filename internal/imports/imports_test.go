@@ -70,6 +70,7 @@ var only = []struct {
 	{"github.com/moby/spdystream", []string{"internal/streaming"}, "sessions are internal/streaming's, whatever carries them; and without the bounds it sets, frames unpack to any size"},
 	{"golang.org/x/net/websocket", []string{"internal/streaming", "hack/streamclient"}, "sessions are internal/streaming's, whatever carries them"},
 	{"github.com/google/nftables", []string{"internal/network/..."}, "packet filters are internal/network's"},
+	{"github.com/containernetworking/cni", []string{"internal/network/cni"}, "CNI's types end there: what a pod got is the pod network's to say, whoever gave it"},
 }
 
 // fits says whether pkg is what pattern names.

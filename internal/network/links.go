@@ -43,10 +43,10 @@ func Links(netns *os.File) ([]Link, error) {
 	}
 	defer unix.Close(sock)
 	links := map[int]*Link{}
-	if err := dump(sock, unix.RTM_GETLINK, func(m *syscall.NetlinkMessage) error { return readLink(m, links) }); err != nil {
+	if err := dump(sock, unix.RTM_GETLINK, anyFamily, func(m *syscall.NetlinkMessage) error { return readLink(m, links) }); err != nil {
 		return nil, fmt.Errorf("list the links of %s: %w", netns.Name(), err)
 	}
-	if err := dump(sock, unix.RTM_GETADDR, func(m *syscall.NetlinkMessage) error { return readAddress(m, links) }); err != nil {
+	if err := dump(sock, unix.RTM_GETADDR, anyFamily, func(m *syscall.NetlinkMessage) error { return readAddress(m, links) }); err != nil {
 		return nil, fmt.Errorf("list the addresses of %s: %w", netns.Name(), err)
 	}
 	list := make([]Link, 0, len(links))
@@ -83,6 +83,9 @@ func PodIPs(netns *os.File) ([]netip.Addr, error) {
 	slices.SortStableFunc(ips, func(a, b netip.Addr) int { return cmp.Compare(a.BitLen(), b.BitLen()) })
 	return ips, nil
 }
+
+// anyFamily is the one byte of struct rtgenmsg, AF_UNSPEC, padded.
+var anyFamily = []byte{unix.AF_UNSPEC, 0, 0, 0}
 
 func readLink(m *syscall.NetlinkMessage, links map[int]*Link) error {
 	if m.Header.Type != unix.RTM_NEWLINK || len(m.Data) < unix.SizeofIfInfomsg {

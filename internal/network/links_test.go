@@ -155,11 +155,11 @@ func TestErrorsOfTheKernel(t *testing.T) {
 	must(t, err)
 	defer unix.Close(sock)
 	// No such request: the kernel answers with an error message.
-	if _, err := readTable(sock, 0xff<<2|2, 1); err == nil {
+	if _, err := readTable(sock, 0xff<<2|2, anyFamily, 1); err == nil {
 		t.Error("an unknown request was answered")
 	}
 	// And the socket is still good.
-	if _, err := readTable(sock, unix.RTM_GETLINK, 2); err != nil {
+	if _, err := readTable(sock, unix.RTM_GETLINK, anyFamily, 2); err != nil {
 		t.Error(err)
 	}
 }

@@ -68,12 +68,12 @@ var errChanged = errors.New("the list changed while it was read")
 // dumpTries bounds how often a list is read again that changed meanwhile.
 const dumpTries = 5
 
-// dump asks for a whole table and hands each message to take. A list that changed under the reading is read once more from its start.
-func dump(sock int, request uint16, take func(*syscall.NetlinkMessage) error) error {
+// dump asks for a whole table, by a request with its body, and hands each message to take. A list that changed under the reading is read once more from its start.
+func dump(sock int, request uint16, body []byte, take func(*syscall.NetlinkMessage) error) error {
 	err := errChanged
 	for seq := uint32(1); seq <= dumpTries && err == errChanged; seq++ {
 		var messages []syscall.NetlinkMessage
-		if messages, err = readTable(sock, request, seq); err != nil {
+		if messages, err = readTable(sock, request, body, seq); err != nil {
 			continue
 		}
 		for i := range messages {
@@ -85,9 +85,9 @@ func dump(sock int, request uint16, take func(*syscall.NetlinkMessage) error) er
 	return err
 }
 
-func readTable(sock int, request uint16, seq uint32) ([]syscall.NetlinkMessage, error) {
-	// struct nlmsghdr and the one byte of rtgenmsg, AF_UNSPEC, padded.
-	ask := make([]byte, unix.SizeofNlMsghdr+4)
+func readTable(sock int, request uint16, body []byte, seq uint32) ([]syscall.NetlinkMessage, error) {
+	// struct nlmsghdr before the body.
+	ask := append(make([]byte, unix.SizeofNlMsghdr), body...)
 	binary.NativeEndian.PutUint32(ask[0:], uint32(len(ask)))
 	binary.NativeEndian.PutUint16(ask[4:], request)
 	binary.NativeEndian.PutUint16(ask[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)

@@ -13,4 +13,6 @@ var rootPackages = []string{
 	"kmod", "mount", "util-linux", "procps", "less", "strace",
 	// What the tests look at podlet's work with.
 	"iproute2", "nftables", "e2fsprogs", "apparmor",
+	// CNI plugins, and what the one of host ports needs.
+	"containernetworking-plugins", "iptables",
 }

@@ -9,11 +9,19 @@ import (
 	"os"
 	"slices"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
 // ErrExists says that the pod is in the network already.
 var ErrExists = errors.New("the pod has a lease already")
+
+// Want is what a pod wants besides addresses.
+type Want struct {
+	// Ports of the node that lead to the pod; each may be one pod's only.
+	Ports  []PortMapping
+	Limits Limits
+}
 
 // Result is what a pod has got.
 type Result struct {
@@ -27,13 +35,13 @@ type Result struct {
 	HostLink string
 }
 
-// Add puts a pod into the network: eth0 in its namespace netns, which stays the caller's, with addresses and default routes, and
-// its host ports. When it returns, the pod can talk and be talked to. podID has at least 12 hexadecimal digits in lower case; the
+// Add puts a pod into the network: eth0 in its namespace netns, which stays the caller's, with addresses and default routes, its
+// host ports and limits. When it returns, the pod can talk and be talked to. podID has at least 12 hexadecimal digits in lower case; the
 // first 12 tell it from all others.
 //
 // An Add that fails or is cancelled leaves nothing. Errors besides those of the kernel: ErrExists, ErrExhausted, ErrPortTaken.
-func (n *Network) Add(ctx context.Context, podID string, netns *os.File, ports []PortMapping) (_ Result, err error) {
-	l, err := n.grant(podID, ports)
+func (n *Network) Add(ctx context.Context, podID string, netns *os.File, want Want) (_ Result, err error) {
+	l, err := n.grant(podID, want)
 	if err != nil {
 		return Result{}, fmt.Errorf("give pod %s its network: %w", podID, err)
 	}
@@ -46,7 +54,7 @@ func (n *Network) Add(ctx context.Context, podID string, netns *os.File, ports [
 	if err := n.leases.save(l); err != nil {
 		return Result{}, err
 	}
-	n.writeCursor(l)
+	n.writeCursor()
 	if err := ctx.Err(); err != nil {
 		return Result{}, err
 	}
@@ -55,10 +63,10 @@ func (n *Network) Add(ctx context.Context, podID string, netns *os.File, ports [
 		return Result{}, err
 	}
 	if err := n.openPorts(l); err != nil {
-		return Result{}, errors.Join(err, n.closePorts(l), unplug(l.pod))
+		return Result{}, errors.Join(err, n.closePorts(l), n.unplug(l.pod))
 	}
 	if err := ctx.Err(); err != nil {
-		return Result{}, errors.Join(err, n.closePorts(l), unplug(l.pod))
+		return Result{}, errors.Join(err, n.closePorts(l), n.unplug(l.pod))
 	}
 	return n.result(l, mac), nil
 }
@@ -68,15 +76,15 @@ func (n *Network) result(l *lease, mac net.HardwareAddr) Result {
 }
 
 // grant gives the pod addresses and ports in memory. The caller has the lease's turn.
-func (n *Network) grant(pod string, ports []PortMapping) (*lease, error) {
+func (n *Network) grant(pod string, want Want) (*lease, error) {
 	if !validPod(pod) {
 		return nil, fmt.Errorf("%.80q is no pod id: 12 to 64 hexadecimal digits in lower case", pod)
 	}
-	if err := n.checkPorts(ports); err != nil {
+	if err := n.checkPorts(want.Ports); err != nil {
 		return nil, err
 	}
 	l := newLease(pod)
-	l.ports = slices.Clone(ports)
+	l.ports, l.limits = slices.Clone(want.Ports), want.Limits
 	l.turn <- struct{}{}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -106,6 +114,7 @@ func (n *Network) grant(pod string, ports []PortMapping) (*lease, error) {
 
 // revoke takes the lease back: the file first, then the addresses may be given out again. The caller has the lease's turn.
 func (n *Network) revoke(l *lease) error {
+	n.noteReturned(l)
 	if err := n.leases.drop(l); err != nil {
 		return err
 	}
@@ -138,14 +147,14 @@ func (n *Network) plug(l *lease, netns *os.File, mac net.HardwareAddr) (err erro
 	}
 	defer node.close()
 	n.mu.Lock()
-	bridge := n.mu.index
+	bridge, mtu := n.mu.index, n.mu.mtu
 	n.mu.Unlock()
-	if err := node.do(newVeth(l.pod, mac, n.cfg.MTU, bridge, netns)); err != nil {
+	if err := node.do(newVeth(l.pod, mac, mtu, bridge, netns)); err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, unplug(l.pod))
+			err = errors.Join(err, n.unplug(l.pod))
 		}
 	}()
 	if err := write(conf6, noV6(hostLink(l.pod))); err != nil {
@@ -162,6 +171,9 @@ func (n *Network) plug(l *lease, netns *os.File, mac net.HardwareAddr) (err erro
 		return err
 	}
 	if err := pod.route.do(n.podSteps(l, index)...); err != nil {
+		return err
+	}
+	if err := n.limit(node, l); err != nil {
 		return err
 	}
 	// The port comes last: a link carries packets when both ends are up, and the end that is switched on second is ready at once.
@@ -219,17 +231,29 @@ func (n *Network) podSteps(l *lease, link int) []step {
 	return steps
 }
 
-// unplug deletes the pod's link, which may be absent. It takes tens of milliseconds, so it is for failures only.
-func unplug(pod string) error {
+// unplug deletes the pod's link and the device of its limit, each of which may be absent. It takes tens of milliseconds, so it is no part of a pod's usual end.
+func (n *Network) unplug(pod string) error {
+	names := []string{hostLink(pod)}
+	if link, err := netlink.LinkByName(ifbLink(pod)); err == nil && n.isIfb(link) {
+		names = append(names, ifbLink(pod))
+	}
+	return deleteLinks(names...)
+}
+
+// deleteLinks deletes links; one that is absent is success.
+func deleteLinks(names ...string) error {
 	sock, err := openRoute()
 	if err != nil {
 		return err
 	}
 	defer sock.close()
-	if err := sock.do(deleteLink(hostLink(pod))); err != nil && !errors.Is(err, unix.ENODEV) {
-		return err
+	var errs []error
+	for _, name := range names {
+		if err := sock.do(deleteLink(name)); err != nil && !errors.Is(err, unix.ENODEV) {
+			errs = append(errs, err)
+		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // openPorts lets the rules know the pod's host ports, and the kernel forget what it tracked before they did.
@@ -265,5 +289,5 @@ func (n *Network) closePorts(l *lease) error {
 	if errors.Is(err, unix.ENOENT) {
 		err = n.replaceRules()
 	}
-	return errors.Join(err, n.forgetAfter(l))
+	return errors.Join(err, n.tracked.forgetAfter(l))
 }

@@ -26,7 +26,7 @@ func BenchmarkAdd(b *testing.B) {
 				id, ns := newID(), dropped(b)
 				b.StartTimer()
 				start := time.Now()
-				_, err := n.Add(context.Background(), id, ns, c.ports)
+				_, err := n.Add(context.Background(), id, ns, Want{Ports: c.ports})
 				times = append(times, time.Since(start))
 				b.StopTimer()
 				must(b, err)
@@ -41,20 +41,27 @@ func BenchmarkAdd(b *testing.B) {
 
 // BenchmarkRemove times Remove after the namespace was dropped.
 func BenchmarkRemove(b *testing.B) {
-	n := openNetwork(b, testConfig(b, subnet4, subnet6))
-	var times []time.Duration
-	for b.Loop() {
-		b.StopTimer()
-		id, ns := newID(), dropped(b)
-		_, err := n.Add(context.Background(), id, ns, nil)
-		must(b, err)
-		must(b, ns.Close())
-		b.StartTimer()
-		start := time.Now()
-		must(b, n.Remove(context.Background(), id))
-		times = append(times, time.Since(start))
+	for _, c := range []struct {
+		name  string
+		ports []PortMapping
+	}{{"plain", nil}, {"tcp", []PortMapping{{Protocol: TCP, HostPort: 8080, PodPort: 80}}}, {"udp", []PortMapping{{Protocol: UDP, HostPort: 8080, PodPort: 80}}}} {
+		b.Run(c.name, func(b *testing.B) {
+			n := openNetwork(b, testConfig(b, subnet4, subnet6))
+			var times []time.Duration
+			for b.Loop() {
+				b.StopTimer()
+				id, ns := newID(), dropped(b)
+				_, err := n.Add(context.Background(), id, ns, Want{Ports: c.ports})
+				must(b, err)
+				must(b, ns.Close())
+				b.StartTimer()
+				start := time.Now()
+				must(b, n.Remove(context.Background(), id))
+				times = append(times, time.Since(start))
+			}
+			percentiles(b, times)
+		})
 	}
-	percentiles(b, times)
 }
 
 // BenchmarkChurn is the life of pods' networks at four workers: make a namespace, add, drop, remove.
@@ -69,7 +76,7 @@ func BenchmarkChurn(b *testing.B) {
 			for turn.Add(1) <= int64(b.N) {
 				id, ns := newID(), dropped(b)
 				start := time.Now()
-				_, err := n.Add(context.Background(), id, ns, nil)
+				_, err := n.Add(context.Background(), id, ns, Want{})
 				took := time.Since(start)
 				if err != nil {
 					b.Error(err)

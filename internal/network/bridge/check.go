@@ -9,11 +9,12 @@ import (
 )
 
 // Check looks whether all that Open made is still there, since other programs of the node flush rules, switch forwarding off and
-// delete links. What is missing is made anew, pods' links put back on the bridge, and that is logged. An error says what could
+// delete links. What is missing is made anew, pods' links put back on the bridge, and that is logged. A change of the uplink's MTU is followed. An error says what could
 // not be put right.
 func (n *Network) Check(ctx context.Context) error {
 	n.check.Lock()
 	defer n.check.Unlock()
+	n.followUplink()
 	var errs []error
 	if err := n.checkBridge(); err != nil {
 		errs = append(errs, err)

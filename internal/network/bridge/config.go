@@ -20,13 +20,11 @@ type Config struct {
 	Subnets []netip.Prefix
 	// NoMasquerade lists destinations that see pods by their own addresses, since they have a route back, besides the subnets themselves.
 	NoMasquerade []netip.Prefix
-	// MTU of the bridge and of pods' links in bytes; 0 stands for 1500.
+	// MTU of the bridge and of pods' links in bytes, 1280 to 65535; 0 stands for that of the node's default route.
 	MTU int
 	// Log hears what was found amiss and put right. Nil: nobody does.
 	Log *slog.Logger
 }
-
-const defaultMTU = 1500
 
 // DefaultSubnets are what pods get on a node without other wishes: of IPv6 only where the node has not done without it. The latter is a private
 // one (RFC 4193), of which nothing leaves the node but masqueraded.
@@ -48,8 +46,8 @@ func (c *Config) check() (v4, v6 netip.Prefix, err error) {
 	if !bridgeName.MatchString(c.Bridge) {
 		return v4, v6, fmt.Errorf("the bridge's name %q is not a letter and up to 14 letters, digits and _", c.Bridge)
 	}
-	if c.MTU != 0 && (c.MTU < 1280 || c.MTU > 65535) {
-		return v4, v6, fmt.Errorf("the MTU %d is not within 1280 and 65535 bytes", c.MTU)
+	if c.MTU != 0 && (c.MTU < leastMTU || c.MTU > mostMTU) {
+		return v4, v6, fmt.Errorf("the MTU %d is not within %d and %d bytes", c.MTU, leastMTU, mostMTU)
 	}
 	if len(c.Subnets) == 0 {
 		return v4, v6, fmt.Errorf("the pod network has no subnet")

@@ -173,26 +173,26 @@ func (n *Network) forgetBefore(l *lease) error {
 	if err != nil {
 		return err
 	}
-	return n.forgetAll(l, func(m PortMapping, pod netip.Addr, request, answer tuple) bool {
+	return n.tracked.forgetAll(l, func(m PortMapping, pod netip.Addr, request, answer tuple) bool {
 		return answer.src != pod && (request.dst == m.HostIP || m.everywhere() && node[request.dst])
 	})
 }
 
 // forgetAfter forgets connections that were sent on to the pod. Those of TCP end by themselves when nobody answers.
-func (n *Network) forgetAfter(l *lease) error {
-	return n.forgetAll(l, func(_ PortMapping, pod netip.Addr, _, answer tuple) bool { return answer.src == pod })
+func (t *tracker) forgetAfter(l *lease) error {
+	return t.forgetAll(l, func(_ PortMapping, pod netip.Addr, _, answer tuple) bool { return answer.src == pod })
 }
 
 // forgetAll looks at the connections to each host port of the pod's. It takes the kernel ten milliseconds and more for each, as it walks through
-// the whole of a big hash table.
-func (n *Network) forgetAll(l *lease, drop func(m PortMapping, pod netip.Addr, request, answer tuple) bool) error {
+// the whole of a big hash table; for both families at once it doesn't take the filter.
+func (t *tracker) forgetAll(l *lease, drop func(m PortMapping, pod netip.Addr, request, answer tuple) bool) error {
 	var errs []error
 	for _, m := range l.ports {
 		for _, pod := range l.addresses() {
 			if m.Protocol == TCP || !m.serves(pod) {
 				continue
 			}
-			errs = append(errs, n.tracked.forget(family(pod), m, func(request, answer tuple) bool { return drop(m, pod, request, answer) }))
+			errs = append(errs, t.forget(family(pod), m, func(request, answer tuple) bool { return drop(m, pod, request, answer) }))
 		}
 	}
 	return errors.Join(errs...)

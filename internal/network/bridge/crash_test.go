@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -104,10 +105,14 @@ func workerAdd(n *Network, links bool, id string) ([]netip.Addr, error) {
 		}
 		// A pod's namespace is another's to keep; here nobody sends, so it may go.
 		defer ns.Close()
-		r, err := n.Add(context.Background(), id, ns, []PortMapping{{Protocol: UDP, HostPort: uint16(1 + rand.IntN(65535)), PodPort: 53}})
+		want := Want{Ports: []PortMapping{{Protocol: UDP, HostPort: uint16(1 + rand.IntN(65535)), PodPort: 53}}}
+		if rand.IntN(3) == 0 {
+			want.Limits.FromPod = 1e6
+		}
+		r, err := n.Add(context.Background(), id, ns, want)
 		return r.IPs, err
 	}
-	l, err := n.grant(id, nil)
+	l, err := n.grant(id, Want{})
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +120,7 @@ func workerAdd(n *Network, links bool, id string) ([]netip.Addr, error) {
 	if err := n.leases.save(l); err != nil {
 		return nil, err
 	}
-	n.writeCursor(l)
+	n.writeCursor()
 	return l.addresses(), nil
 }
 
@@ -198,6 +203,15 @@ func TestKill9(t *testing.T) {
 			}
 			if missing, err := n.table.missing(n.open()); err != nil || missing != "" {
 				t.Errorf("rules: missing or too much: %q, %v", missing, err)
+			}
+			n.work.Wait() // for what cutLater cuts
+			links, err := listLinks()
+			must(t, err)
+			for _, link := range links {
+				pod := func(l *lease) bool { return ifbLink(l.pod) == link.Attrs().Name }
+				if link.Type() == "ifb" && !slices.ContainsFunc(n.list(), pod) {
+					t.Errorf("the device %s is left of a pod that is gone", link.Attrs().Name)
+				}
 			}
 			for {
 				if _, err := workerAdd(n, false, newID()); err != nil {

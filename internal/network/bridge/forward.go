@@ -6,7 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -14,10 +17,10 @@ const (
 	forward6 = conf6 + "/all/forwarding"
 )
 
-// forwardFile says, a line each, which switches of the node were changed, with their old values.
-const forwardFile = "forwarding"
+// switchFile says, a line each, which switches of the node were changed, with their old values.
+const switchFile = "forwarding"
 
-// ensureForwarding lets the node forward packets. What it changes is noted first, for Delete to take back.
+// ensureForwarding lets the node forward packets. What it changes is noted first, for TakeDown to take back.
 //
 // A node that forwards IPv6 ignores router advertisements unless accept_ra is 2: so a link that has listened to them gets that, else
 // the node would lose its own default route some minutes later.
@@ -42,21 +45,7 @@ func (n *Network) ensureForwarding() error {
 	if len(changes) == 0 {
 		return nil
 	}
-	path := filepath.Join(n.cfg.Dir, forwardFile)
-	noted, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("read what was changed to let the node forward packets: %w", err)
-	}
-	text := string(noted)
-	for _, c := range changes {
-		if !strings.Contains(text, c.path+" ") {
-			text += c.path + " " + c.old + "\n"
-		}
-	}
-	if err := os.WriteFile(path+tmpSuffix, []byte(text), 0o600); err != nil {
-		return fmt.Errorf("note what is changed to let the node forward packets: %w", err)
-	}
-	if err := os.Rename(path+tmpSuffix, path); err != nil {
+	if err := noteSwitches(n.cfg.Dir, changes); err != nil {
 		return fmt.Errorf("note what is changed to let the node forward packets: %w", err)
 	}
 	for _, c := range changes {
@@ -77,26 +66,90 @@ func appendChange(list []switched, path, from, to string) []switched {
 	return list
 }
 
-// restoreForwarding takes back what ensureForwarding changed. A link that has gone, and its switches, is no error.
-func (n *Network) restoreForwarding() error {
-	path := filepath.Join(n.cfg.Dir, forwardFile)
-	noted, err := os.ReadFile(path)
+// noteSwitches adds switches to those noted in the network's directory. What is noted of one already stays: it is the older value.
+func noteSwitches(dir string, changes []switched) error {
+	unlock, err := lockSwitches(dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	noted, err := notedSwitches(dir)
+	if err != nil {
+		return err
+	}
+	for _, c := range changes {
+		if !slices.ContainsFunc(noted, func(n switched) bool { return n.path == c.path }) {
+			noted = append(noted, c)
+		}
+	}
+	var text strings.Builder
+	for _, c := range noted {
+		fmt.Fprintf(&text, "%s %s\n", c.path, c.old)
+	}
+	path := filepath.Join(dir, switchFile)
+	if err := os.WriteFile(path+tmpSuffix, []byte(text.String()), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+tmpSuffix, path)
+}
+
+// lockSwitches keeps other podlets from the notes: one that ends leaves its own to another.
+func lockSwitches(dir string) (unlock func(), err error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("lock what is noted of switches: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock what is noted of switches in %s: %w", dir, err)
+	}
+	return func() { f.Close() }, nil
+}
+
+// notedSwitches gives what was noted, in the order of the changes. A switch's new value is not among it.
+func notedSwitches(dir string) ([]switched, error) {
+	path := filepath.Join(dir, switchFile)
+	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return fmt.Errorf("read what was changed to let the node forward packets: %w", err)
+		return nil, fmt.Errorf("read what was changed to let the node forward packets: %w", err)
 	}
-	lines := strings.Split(strings.TrimSuffix(string(noted), "\n"), "\n")
-	// forwarding first: with it off, accept_ra 1 does what it did.
-	for i := len(lines) - 1; i >= 0; i-- {
-		at, old, ok := strings.Cut(lines[i], " ")
+	var list []switched
+	for line := range strings.Lines(string(text)) {
+		at, old, ok := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 		if !ok || !strings.HasPrefix(at, "/proc/sys/net/") || strings.Contains(at, "..") {
-			return fmt.Errorf("%s: line %d is %.100q, no switch and value", path, i+1, lines[i])
+			return nil, fmt.Errorf("%s: line %d is %.100q, no switch and value", path, len(list)+1, line)
 		}
-		if err := os.WriteFile(at, []byte(old), 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("stop the node from forwarding packets: write %s: %w", old, err)
+		list = append(list, switched{path: at, old: old})
+	}
+	return list, nil
+}
+
+// restoreSwitches takes back what is noted. A link that has gone, and its switches, is no error.
+func restoreSwitches(dir string) error {
+	noted, err := notedSwitches(dir)
+	if err != nil {
+		return err
+	}
+	// forwarding first: with it off, accept_ra 1 does what it did.
+	for _, c := range slices.Backward(noted) {
+		if err := os.WriteFile(c.path, []byte(c.old), 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("stop the node from forwarding packets: write %s: %w", c.old, err)
 		}
 	}
-	return os.Remove(path)
+	return nil
+}
+
+// bequeathSwitches adds what is noted in dir to the notes of another podlet's network.
+func bequeathSwitches(dir, heir string) error {
+	noted, err := notedSwitches(dir)
+	if err != nil || len(noted) == 0 {
+		return err
+	}
+	if err := noteSwitches(heir, noted); err != nil {
+		return fmt.Errorf("leave to the pod network of %s what the node's forwarding was: %w", heir, err)
+	}
+	return nil
 }

@@ -14,18 +14,19 @@ import (
 	"strings"
 )
 
-// lease is what a pod has: its addresses, of which the one of an absent family is the zero Addr, and its host ports.
+// lease is what a pod has: its addresses, of which the one of an absent family is the zero Addr, its host ports and its limits.
 //
 // On disk it is one file. The name holds pod and addresses,
 //
 //	POD@10.88.0.5@fd00::5
 //
 // because making a file is atomic: there is no moment at which an address is in use and a reader could find half of it. The
-// content is a line for each host port and a last line "end"; such a file is written aside and renamed.
+// content is a line for each host port, one "limit TO FROM" with the limits, and a last line "end"; such a file is written aside and renamed.
 type lease struct {
 	pod    string
 	v4, v6 netip.Addr
 	ports  []PortMapping
+	limits Limits
 	// portsOpen says that the ports are to be in the rules; guarded by Network.mu.
 	portsOpen bool
 	// turn holds one token while somebody works on the pod.
@@ -44,12 +45,18 @@ func (l *lease) fileName() string {
 	return name
 }
 
-const lastLine = "end\n"
+const (
+	limitLine = "limit %d %d"
+	lastLine  = "end\n"
+)
 
 func (l *lease) content() []byte {
 	var b bytes.Buffer
 	for _, m := range l.ports {
 		fmt.Fprintln(&b, m)
+	}
+	if l.limits != (Limits{}) {
+		fmt.Fprintf(&b, limitLine+"\n", l.limits.ToPod, l.limits.FromPod)
 	}
 	b.WriteString(lastLine)
 	return b.Bytes()
@@ -61,10 +68,10 @@ type leaseDir string
 // tmpSuffix marks files that were being written; no pod's name has it.
 const tmpSuffix = "~"
 
-// save makes the lease's file. A pod without host ports has an empty one: one system call.
+// save makes the lease's file. A pod without host ports and limits has an empty one: one system call.
 func (d leaseDir) save(l *lease) error {
 	path := filepath.Join(string(d), l.fileName())
-	if len(l.ports) == 0 {
+	if len(l.ports) == 0 && l.limits == (Limits{}) {
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 		if err != nil {
 			return fmt.Errorf("save the lease of pod %s: %w", l.pod, err)
@@ -90,29 +97,46 @@ func (d leaseDir) drop(l *lease) error {
 	return nil
 }
 
-// load reads all leases. A file that was being written when podlet died is swept: nobody had its address yet. The content of a
-// file may be damaged: then the lease still holds its addresses, and is among the damaged, its host ports lost.
+// load reads all leases, and sweeps the files that were being written when podlet died: nobody had their addresses yet.
 func (d leaseDir) load() (leases []*lease, damaged []string, err error) {
 	names, err := readNames(string(d))
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the leases: %w", err)
 	}
 	for _, name := range names {
-		path := filepath.Join(string(d), name)
-		if strings.HasSuffix(name, tmpSuffix) {
-			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return nil, nil, fmt.Errorf("sweep an unfinished lease: %w", err)
-			}
+		if !strings.HasSuffix(name, tmpSuffix) {
 			continue
 		}
+		if err := os.Remove(filepath.Join(string(d), name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, nil, fmt.Errorf("sweep an unfinished lease: %w", err)
+		}
+	}
+	return d.read()
+}
+
+// read reads all leases. The content of a file may be damaged: then the lease still holds its addresses, and is among the damaged, its host ports and
+// limits lost.
+func (d leaseDir) read() (leases []*lease, damaged []string, err error) {
+	names, err := readNames(string(d))
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the leases: %w", err)
+	}
+	for _, name := range names {
+		if strings.HasSuffix(name, tmpSuffix) {
+			continue
+		}
+		path := filepath.Join(string(d), name)
 		l, err := parseName(name)
 		if err != nil {
 			damaged = append(damaged, fmt.Sprintf("%s: %v", path, err))
 			continue
 		}
 		content, err := readLease(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // given back just now
+		}
 		if err == nil {
-			l.ports, err = parsePorts(content)
+			err = l.parse(content)
 		}
 		if err != nil {
 			damaged = append(damaged, fmt.Sprintf("%s: %v", path, err))
@@ -171,23 +195,33 @@ func parseName(name string) (*lease, error) {
 
 func newLease(pod string) *lease { return &lease{pod: pod, turn: make(chan struct{}, 1)} }
 
-func parsePorts(content string) ([]PortMapping, error) {
+// parse reads the file's content. After an error the lease has neither ports nor limits.
+func (l *lease) parse(content string) error {
 	if content == "" {
-		return nil, nil
+		return nil
 	}
 	rest, whole := strings.CutSuffix(content, lastLine)
 	if !whole {
-		return nil, errors.New("the host ports are cut short")
+		return errors.New("it is cut short")
 	}
 	var ports []PortMapping
+	var limits Limits
 	for line := range strings.Lines(rest) {
-		m, err := parsePort(strings.TrimSuffix(line, "\n"))
+		line = strings.TrimSuffix(line, "\n")
+		if strings.HasPrefix(line, "limit ") {
+			if _, err := fmt.Sscanf(line, limitLine, &limits.ToPod, &limits.FromPod); err != nil || fmt.Sprintf(limitLine, limits.ToPod, limits.FromPod) != line {
+				return fmt.Errorf("limits %.100q: not two numbers", line)
+			}
+			continue
+		}
+		m, err := parsePort(line)
 		if err != nil {
-			return nil, fmt.Errorf("host port %.100q: %w", line, err)
+			return fmt.Errorf("host port %.100q: %w", line, err)
 		}
 		ports = append(ports, m)
 	}
-	return ports, nil
+	l.ports, l.limits = ports, limits
+	return nil
 }
 
 func parsePort(line string) (m PortMapping, err error) {

@@ -61,8 +61,9 @@ func TestDamagedLease(t *testing.T) {
 
 func TestParsePorts(t *testing.T) {
 	for _, bad := range []string{"tcp * 80 80", "tcp * 80 80\n", "tcp * 0 80\nend\n", "tcp * 80 65536\nend\n", "icmp * 80 80\nend\n", "tcp x 80 80\nend\n", "tcp * 80\nend\n", "tcp * 80 80 80\nend\n", "\nend\n", "end"} {
-		if got, err := parsePorts(bad); err == nil {
-			t.Errorf("%q is taken for %v", bad, got)
+		var l lease
+		if err := l.parse(bad); err == nil {
+			t.Errorf("%q is taken for %+v", bad, l)
 		}
 	}
 }
@@ -71,6 +72,7 @@ func TestOtherBoot(t *testing.T) {
 	cfg := testConfig(t, subnet4)
 	n, err := Open(cfg)
 	must(t, err)
+	t.Cleanup(func() { must(t, os.WriteFile(forward4, []byte("0"), 0)) }) // its note is of the earlier boot, too
 	a := addPod(t, n, PortMapping{TCP, netip.Addr{}, 8080, 80})
 	must(t, n.Close())
 	must(t, os.WriteFile(filepath.Join(cfg.Dir, "boot"), []byte("01234567-89ab-cdef-0123-456789abcdef\n"), 0o600))
@@ -89,13 +91,12 @@ func FuzzLease(f *testing.F) {
 		if l, err := parseName(name); err == nil && !strings.HasPrefix(name, l.pod+"@") {
 			t.Errorf("%q is taken for pod %q", name, l.pod)
 		}
-		ports, err := parsePorts(content)
-		if err != nil {
+		var l, again lease
+		if err := l.parse(content); err != nil {
 			return
 		}
-		again, err := parsePorts(string((&lease{ports: ports}).content()))
-		if err != nil || !slices.Equal(again, ports) {
-			t.Errorf("%v written and read: %v, %v", ports, again, err)
+		if err := again.parse(string(l.content())); err != nil || !slices.Equal(again.ports, l.ports) || again.limits != l.limits {
+			t.Errorf("%+v written and read: %+v, %v", l, again, err)
 		}
 	})
 }

@@ -65,7 +65,7 @@ func TestDroppedNamespace(t *testing.T) {
 		}
 	}()
 	id, ns := newID(), dropped(t)
-	r, err := n.Add(t.Context(), id, ns, nil)
+	r, err := n.Add(t.Context(), id, ns, Want{})
 	must(t, err)
 	must(t, n.Remove(t.Context(), id))
 	if _, err := netlink.LinkByName(r.HostLink); err != nil {
@@ -147,7 +147,7 @@ func TestFailedAdd(t *testing.T) {
 		{"IPv4 in IPv6", t.Context(), newID(), good, []PortMapping{{TCP, netip.MustParseAddr("::ffff:1.2.3.4"), 1, 1}}, "IPv6 form"},
 		{"port twice in a pod", t.Context(), newID(), good, []PortMapping{udp, {UDP, netip.IPv4Unspecified(), 53, 54}}, "same to some client"},
 	} {
-		_, err := n.Add(c.ctx, c.id, c.ns, c.ports)
+		_, err := n.Add(c.ctx, c.id, c.ns, Want{Ports: c.ports})
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want an error with %q", c.name, err, c.want)
 		}
@@ -177,7 +177,7 @@ func TestFailedAdd(t *testing.T) {
 		}
 		addPod(t, n, ports...)
 	}
-	if _, err := n.Add(t.Context(), newID(), good, nil); !errors.Is(err, ErrExhausted) {
+	if _, err := n.Add(t.Context(), newID(), good, Want{}); !errors.Is(err, ErrExhausted) {
 		t.Errorf("the sixth pod of five addresses: %v", err)
 	}
 }
@@ -248,7 +248,7 @@ func TestRestart(t *testing.T) {
 	expect(t, "without podlet", nil, "tcp", "127.0.0.1:8080", "a "+n.gateways()[0].String())
 	n = openNetwork(t, cfg)
 	expect(t, "with the next podlet", nil, "tcp", "127.0.0.1:8080", "a "+n.gateways()[0].String())
-	if _, err := n.Add(t.Context(), newID(), newNetNS(t), []PortMapping{{Protocol: TCP, HostPort: 8080, PodPort: 80}}); !errors.Is(err, ErrPortTaken) {
+	if _, err := n.Add(t.Context(), newID(), newNetNS(t), Want{Ports: []PortMapping{{Protocol: TCP, HostPort: 8080, PodPort: 80}}}); !errors.Is(err, ErrPortTaken) {
 		t.Errorf("the port of an earlier podlet's pod: %v", err)
 	}
 	removed, err := n.Recover(t.Context(), []string{a.id})
@@ -367,11 +367,8 @@ func TestForwardingRestored(t *testing.T) {
 	n, err := Open(cfg)
 	must(t, err)
 	a := addPod(t, n)
-	if err := n.Delete(); err == nil || !strings.Contains(err.Error(), a.id) {
-		t.Errorf("Delete with a pod: %v", err)
-	}
 	must(t, n.Remove(t.Context(), a.id))
-	must(t, n.Delete())
+	must(t, n.takeDown())
 	expectSwitches("deleted", 0)
 	if _, err := os.Stat(cfg.Dir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the directory: %v", err)
@@ -382,7 +379,7 @@ func TestForwardingRestored(t *testing.T) {
 	second.Dir, second.Bridge = filepath.Join(t.TempDir(), "second"), "podbr1"
 	other, err := Open(second)
 	must(t, err)
-	must(t, other.Delete())
+	must(t, other.takeDown())
 	expectSwitches("with the first still there", 1)
 	_ = first
 }

@@ -54,9 +54,9 @@ func (n *Network) ensureBridge() (int, error) {
 			return 0, err
 		}
 	}
-	if link.Attrs().MTU != n.cfg.MTU {
-		if err := netlink.LinkSetMTU(link, n.cfg.MTU); err != nil {
-			return 0, fmt.Errorf("set the MTU of %s to %d: %w", name, n.cfg.MTU, err)
+	if mtu := n.mtu(); link.Attrs().MTU != mtu {
+		if err := netlink.LinkSetMTU(link, mtu); err != nil {
+			return 0, fmt.Errorf("set the MTU of %s to %d: %w", name, mtu, err)
 		}
 	}
 	if err := n.bridgeAddresses(link); err != nil {
@@ -91,7 +91,7 @@ func (n *Network) bridgeV6() []setting {
 func (n *Network) makeBridge() (netlink.Link, error) {
 	// Without a hardware address of its own, a bridge takes the lowest of its ports', and changes it as pods come and go.
 	mac := hardwareAddress(n.gateways())
-	link := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: n.cfg.Bridge, MTU: n.cfg.MTU, HardwareAddr: mac}}
+	link := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: n.cfg.Bridge, MTU: n.mtu(), HardwareAddr: mac}}
 	if err := netlink.LinkAdd(link); err != nil {
 		return nil, err
 	}

@@ -80,6 +80,11 @@ func leaks() string {
 			files = append(files, target)
 		}
 	}
+	return fmt.Sprintf("files %q, %s, threads in %q", files, nodeState(), threadNamespaces())
+}
+
+// nodeState says what of the node a network changes.
+func nodeState() string {
 	links, _ := listLinks()
 	var names []string
 	for _, l := range links {
@@ -96,7 +101,7 @@ func leaks() string {
 	}
 	v4, _ := read(forward4)
 	v6, _ := read(forward6)
-	return fmt.Sprintf("files %q, links %q, tables %q, threads in %q, forwarding %s %s", files, names, tables, threadNamespaces(), v4, v6)
+	return fmt.Sprintf("links %q, tables %q, forwarding %s %s", names, tables, v4, v6)
 }
 
 // threadNamespaces gives the network namespaces in which threads of this process are.

@@ -3,15 +3,11 @@ package bridge
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
-
-	"golang.org/x/sys/unix"
 )
 
 // Network is the pod network of one podlet. Its methods are safe for concurrent use.
@@ -42,6 +38,7 @@ type Network struct {
 	mu struct {
 		sync.Mutex
 		index int // the bridge's number
+		mtu   int // of the bridge and of pods to come
 		pods  map[string]*lease
 		ports portTable
 	}
@@ -57,13 +54,10 @@ func Open(cfg Config) (_ *Network, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if cfg.MTU == 0 {
-		cfg.MTU = defaultMTU
-	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	n := &Network{cfg: cfg, leases: leaseDir(filepath.Join(cfg.Dir, "leases")), closing: make(chan struct{})}
+	n := &Network{cfg: cfg, leases: leaseDir(filepath.Join(cfg.Dir, leasesDir)), closing: make(chan struct{})}
 	n.table.rules = rules{name: tablePrefix + cfg.Bridge, bridge: cfg.Bridge, v4: v4, v6: v6, direct: cfg.NoMasquerade}
 	n.mu.pods, n.mu.ports = map[string]*lease{}, portTable{}
 	if v4.IsValid() {
@@ -89,10 +83,18 @@ func Open(cfg Config) (_ *Network, err error) {
 	if err := n.loadLeases(); err != nil {
 		return nil, err
 	}
+	if err := n.openPools(); err != nil {
+		return nil, err
+	}
 	if err := n.dropFormer(); err != nil {
 		return nil, err
 	}
+	n.followUplink()
 	if n.mu.index, err = n.ensureBridge(); err != nil {
+		return nil, err
+	}
+	// Now that it is this podlet's own, and before the rules are.
+	if err := n.noteBridge(); err != nil {
 		return nil, err
 	}
 	if err := n.warnOfOverlap(n.mu.index); err != nil {
@@ -117,90 +119,13 @@ func Open(cfg Config) (_ *Network, err error) {
 // tablePrefix is what the names of podlets' nftables tables begin with.
 const tablePrefix = "podlet_"
 
-// openDir makes and locks the directory, and empties it if it is of an earlier boot.
-func (n *Network) openDir() error {
-	if err := os.MkdirAll(string(n.leases), 0o700); err != nil {
-		return fmt.Errorf("make the pod network's directory: %w", err)
-	}
-	lock, err := os.OpenFile(filepath.Join(n.cfg.Dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return fmt.Errorf("open the pod network's lock: %w", err)
-	}
-	n.lock = lock
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
-		return fmt.Errorf("the pod network's directory %s: %w", n.cfg.Dir, ErrInUse)
-	} else if err != nil {
-		return fmt.Errorf("lock %s: %w", lock.Name(), err)
-	}
-	if err := n.forgetOtherBoots(); err != nil {
-		return err
-	}
-	n.cursor, err = os.OpenFile(filepath.Join(n.cfg.Dir, "last"), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return fmt.Errorf("open the file of the addresses given out last: %w", err)
-	}
-	n.readCursor()
-	return nil
-}
-
-func (n *Network) forgetOtherBoots() error {
-	boot, err := read("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return fmt.Errorf("read the boot id: %w", err)
-	}
-	path := filepath.Join(n.cfg.Dir, "boot")
-	was, err := read(path)
-	if err == nil && was == boot {
-		return nil
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("read the boot of the leases: %w", err)
-	}
-	// No pod lives through a boot, no switch of the kernel's keeps its value.
-	for _, dir := range []string{string(n.leases), filepath.Join(n.cfg.Dir, forwardFile)} {
-		if err := os.RemoveAll(dir); err != nil {
-			return fmt.Errorf("sweep what is of an earlier boot: %w", err)
-		}
-	}
-	if err := os.Mkdir(string(n.leases), 0o700); err != nil {
-		return fmt.Errorf("make the directory of leases: %w", err)
-	}
-	if err := os.WriteFile(path, []byte(boot+"\n"), 0o600); err != nil {
-		return fmt.Errorf("note the boot of the leases: %w", err)
-	}
-	return nil
-}
-
-// cursorSize is the fixed length in bytes of the cursor's content: two addresses, each padded to a line of 48.
-const cursorSize = 96
-
-// writeCursor notes which addresses were given out last, so that a new podlet doesn't begin at those that went last. It is a
-// hint; one that is lost or torn does no harm.
-func (n *Network) writeCursor(l *lease) {
-	text := fmt.Sprintf("%-47s\n%-47s\n", l.v4, l.v6)
-	n.cursor.WriteAt([]byte(text), 0)
-}
-
-func (n *Network) readCursor() {
-	b := make([]byte, cursorSize)
-	got, _ := n.cursor.ReadAt(b, 0)
-	for _, field := range strings.Fields(string(b[:got])) {
-		a, err := netip.ParseAddr(field)
-		for _, p := range n.pools() {
-			if err == nil && p.subnet.Contains(a) {
-				p.last = a
-			}
-		}
-	}
-}
-
 func (n *Network) loadLeases() error {
 	leases, damaged, err := n.leases.load()
 	if err != nil {
 		return err
 	}
 	for _, d := range damaged {
-		n.cfg.Log.Error("a lease of the pod network is damaged: its host ports are lost, its addresses are held until its pod goes", "lease", d)
+		n.cfg.Log.Error("a lease of the pod network is damaged: its host ports and limits are lost, its addresses are held until its pod goes", "lease", d)
 	}
 	for _, l := range leases {
 		if other := n.mu.pods[l.pod]; other != nil {
@@ -236,10 +161,9 @@ func (n *Network) Close() error {
 		n.tracked.close()
 		n.tracked = nil
 	}
-	for _, f := range []*os.File{n.cursor, n.lock} {
-		if f != nil {
-			errs = append(errs, f.Close())
-		}
+	errs = append(errs, n.closePools())
+	if n.lock != nil {
+		errs = append(errs, n.lock.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -56,7 +56,7 @@ func TestOverlap(t *testing.T) {
 			}
 			n, err := Open(testConfig(t, subnet4, subnet6))
 			if err == nil {
-				must(t, n.Delete())
+				must(t, n.takeDown())
 			}
 			if (err == nil) != (c.refused == "") || err != nil && (!strings.Contains(err.Error(), c.refused) || !strings.Contains(err.Error(), "other0")) {
 				t.Errorf("%v, want %q and the link's name in it", err, c.refused)
@@ -101,7 +101,7 @@ func TestAbandonedBridge(t *testing.T) {
 	if _, err := Open(second); err == nil || !strings.Contains(err.Error(), "not of this podlet") {
 		t.Errorf("with a pod on it: %v", err)
 	}
-	must(t, unplug(pod.id))
+	must(t, n.unplug(pod.id))
 	m := openNetwork(t, second)
 	if got := addPod(t, m).IPs[0]; got != netip.MustParseAddr("10.88.0.2") {
 		t.Errorf("the first pod has %s", got)

@@ -1,8 +1,13 @@
 package bridge
 
 import (
+	"bytes"
 	"errors"
+	"math/rand/v2"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -79,5 +84,85 @@ func TestBigPool(t *testing.T) {
 	p := newPool(netip.MustParsePrefix("fd00::/48"))
 	if a, err := p.take("pod"); err != nil || a.String() != "fd00::2" {
 		t.Errorf("%v, %v", a, err)
+	}
+}
+
+// TestReturnedAddresses gives addresses out and takes them back at random, over restarts, and looks whether each that is given out is the one that
+// waited the longest: of those that nobody has had the next one, else the first that was given back.
+func TestReturnedAddresses(t *testing.T) {
+	for _, subnet := range []string{"10.1.0.0/26", "fd00::/122"} {
+		cfg := testConfig(t, netip.MustParsePrefix(subnet))
+		n := &Network{cfg: cfg, leases: leaseDir(cfg.Dir)}
+		must(t, os.MkdirAll(cfg.Dir, 0o700))
+		var held []*lease
+		var waiting []netip.Addr // for all others to be given out
+		restart := func() {
+			if n.cursor != nil {
+				must(t, n.closePools())
+			}
+			p := newPool(cfg.Subnets[0])
+			if n.v4 = p; !cfg.Subnets[0].Addr().Is4() {
+				n.v4, n.v6 = nil, p
+			}
+			n.mu.pods = map[string]*lease{}
+			for _, l := range held {
+				p.claim(l.addresses()[0], l.pod)
+				n.mu.pods[l.pod] = l
+			}
+			must(t, n.openPools())
+		}
+		restart()
+		for a := n.pools()[0].gateway.Next(); n.pools()[0].usable(a); a = a.Next() {
+			waiting = append(waiting, a)
+		}
+		for range 3000 {
+			switch dice := rand.IntN(20); {
+			case dice == 0:
+				restart()
+			case dice < 11 && len(waiting) > 0:
+				l, err := n.grant(newID(), Want{})
+				must(t, err)
+				n.writeCursor()
+				if got := l.addresses()[0]; got != waiting[0] {
+					t.Fatalf("%s: given %s, and %s waits for longer", subnet, got, waiting[0])
+				}
+				held, waiting = append(held, l), waiting[1:]
+			case len(held) > 0:
+				i := rand.IntN(len(held))
+				must(t, n.revoke(held[i]))
+				waiting = append(waiting, held[i].addresses()...)
+				held = slices.Delete(held, i, i+1)
+			}
+		}
+		must(t, n.closePools())
+	}
+}
+
+// TestReturnedQueue: the oldest are dropped for more than fit.
+func TestReturnedQueue(t *testing.T) {
+	q := newReturnedQueue(3)
+	a := netip.MustParseAddr("10.0.0.1")
+	for i := range 1000 {
+		q.push(a)
+		q.push(a)
+		a = a.Next()
+		if q.len() > 3 || len(q.ring) > 9 || q.len() != min(i+1, 3) {
+			t.Fatalf("after %d: %d in a ring of %d", i+1, q.len(), len(q.ring))
+		}
+	}
+}
+
+// TestStrangeReturnedFile: whatever stands in the file, there are addresses to give out.
+func TestStrangeReturnedFile(t *testing.T) {
+	cfg := testConfig(t, netip.MustParsePrefix("10.88.0.0/29"))
+	must(t, os.MkdirAll(cfg.Dir, 0o700))
+	must(t, os.WriteFile(filepath.Join(cfg.Dir, "returned4"), bytes.Repeat([]byte{0xff, 0, 3, 1, 2, 0x80}, 200_000), 0o600))
+	n := openNetwork(t, cfg)
+	seen := map[netip.Addr]bool{}
+	for range n.v4.capacity {
+		seen[addPod(t, n).IPs[0]] = true
+	}
+	if len(seen) != 5 {
+		t.Errorf("given %v", seen)
 	}
 }

@@ -35,11 +35,16 @@ func openNetwork(t testing.TB, cfg Config) *Network {
 		if _, err := n.Recover(context.Background(), nil); err != nil {
 			t.Error(err)
 		}
-		if err := n.Delete(); err != nil {
+		if err := n.takeDown(); err != nil {
 			t.Error(err)
 		}
 	})
 	return n
+}
+
+// takeDown is for a network that nobody closed yet.
+func (n *Network) takeDown() error {
+	return errors.Join(n.Close(), TakeDown(context.Background(), n.cfg.Dir, false))
 }
 
 type testPod struct {
@@ -58,7 +63,7 @@ func addPod(t testing.TB, n *Network, ports ...PortMapping) *testPod {
 	t.Helper()
 	p := &testPod{id: newID(), ns: newNetNS(t)}
 	var err error
-	p.Result, err = n.Add(context.Background(), p.id, p.ns, ports)
+	p.Result, err = n.Add(context.Background(), p.id, p.ns, Want{Ports: ports})
 	must(t, err)
 	return p
 }

@@ -35,11 +35,11 @@ func (n *Network) cut(pod string) error {
 	if again {
 		return nil
 	}
-	return unplug(pod)
+	return n.unplug(pod)
 }
 
-// cutStrays deletes the links on the bridge of pods that have no lease and are not in use: those whose namespace is held, where podlet ended before
-// cutLater was done.
+// cutStrays deletes the links on the bridge, and the devices of limits, of pods that have no lease and are not in use: those whose namespace is held, where
+// podlet ended before cutLater was done.
 func (n *Network) cutStrays(inUse []string) error {
 	links, err := listLinks()
 	if err != nil {
@@ -48,27 +48,37 @@ func (n *Network) cutStrays(inUse []string) error {
 	known := map[string]bool{}
 	for _, pod := range inUse {
 		if validPod(pod) {
-			known[hostLink(pod)] = true
+			known[hostLink(pod)], known[ifbLink(pod)] = true, true
 		}
 	}
 	for _, l := range n.list() {
-		known[hostLink(l.pod)] = true
+		known[hostLink(l.pod)], known[ifbLink(l.pod)] = true, true
 	}
 	n.mu.Lock()
 	bridge := n.mu.index
 	n.mu.Unlock()
 	var errs []error
 	for _, link := range links {
-		a := link.Attrs()
-		pod, ours := strings.CutPrefix(a.Name, hostLinkPrefix)
-		if a.MasterIndex != bridge || !ours || !validPod(pod) || known[a.Name] {
+		name := link.Attrs().Name
+		if known[name] || !isHostLink(link, bridge) && !n.isIfb(link) {
 			continue
 		}
-		if err := unplug(pod); err != nil {
-			errs = append(errs, fmt.Errorf("delete the link %s of a pod that is gone: %w", a.Name, err))
+		if err := deleteLinks(name); err != nil {
+			errs = append(errs, fmt.Errorf("delete the link %s of a pod that is gone: %w", name, err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// isHostLink says whether the link is a pod's, on the bridge of the number.
+func isHostLink(link netlink.Link, bridge int) bool {
+	pod, ours := strings.CutPrefix(link.Attrs().Name, hostLinkPrefix)
+	return ours && link.Attrs().MasterIndex == bridge && validPod(pod)
+}
+
+// isIfb says whether the link is the device of a limit of this network's.
+func (n *Network) isIfb(link netlink.Link) bool {
+	return link.Type() == "ifb" && link.Attrs().Alias == n.ownerMark()
 }
 
 // attachPods puts pods' links that are not on the bridge there: somebody deleted it, or podlet was given another name for it.
@@ -114,13 +124,22 @@ func (n *Network) dropFormer() error {
 			continue
 		}
 		n.cfg.Log.Warn("the pods' bridge has another name than before: pods are put on the new one", "before", name, "now", n.cfg.Bridge)
-		former := rules{name: tablePrefix + name}
-		if err := errors.Join(former.remove(), former.close()); err != nil {
+		if err := removeTable(name); err != nil {
 			return err
 		}
 		if err := netlink.LinkDel(link); err != nil {
 			return fmt.Errorf("delete the former bridge %s: %w", name, err)
 		}
 	}
-	return nil
+	lost, err := lostBridge(n.cfg.Dir)
+	if err != nil || lost == "" || lost == n.cfg.Bridge {
+		return err
+	}
+	return removeTable(lost)
+}
+
+// removeTable takes away the rules of a bridge.
+func removeTable(bridge string) error {
+	r := rules{name: tablePrefix + bridge}
+	return errors.Join(r.remove(), r.close())
 }

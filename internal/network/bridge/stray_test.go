@@ -46,6 +46,13 @@ func TestPodsAreAttached(t *testing.T) {
 	expect(t, "after the bridge was deleted", nil, "tcp", a.at(0, 80), "a "+n.gateways()[0].String())
 	must(t, n.Close())
 
+	// A name of which only the rules are left.
+	cfg.Bridge = "podbr8"
+	n, err = Open(cfg)
+	must(t, err)
+	must(t, n.Close())
+	must(t, deleteLinks(cfg.Bridge))
+
 	before := cfg.Bridge
 	cfg.Bridge = "podbr9"
 	n = openNetwork(t, cfg)

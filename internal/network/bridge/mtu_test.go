@@ -1,0 +1,86 @@
+package bridge
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+
+	"podlet/internal/network"
+)
+
+// mtuOf gives the MTU of a link on the node, or in a pod.
+func mtuOf(t *testing.T, ns *os.File, name string) int {
+	t.Helper()
+	if ns == nil {
+		link, err := netlink.LinkByName(name)
+		must(t, err)
+		return link.Attrs().MTU
+	}
+	links, err := network.Links(ns)
+	must(t, err)
+	for _, l := range links {
+		if l.Name == name {
+			return l.MTU
+		}
+	}
+	t.Fatalf("no link %s", name)
+	return 0
+}
+
+// TestMTU: bridge and pods have the MTU of the default route, IPv4's before IPv6's, and follow it.
+func TestMTU(t *testing.T) {
+	four, six := newNeighbour(t, 2), newNeighbour(t, 3)
+	uplink := func(name string) netlink.Link {
+		link, err := netlink.LinkByName(name)
+		must(t, err)
+		return link
+	}
+	wire4, wire6 := uplink("wire2"), uplink("wire3")
+	must(t, netlink.LinkSetMTU(wire4, 1400))
+	must(t, netlink.LinkSetMTU(wire6, 1350))
+	n := openNetwork(t, testConfig(t, subnet4, subnet6))
+	before := addPod(t, n)
+	follow := func(what string, want int) {
+		t.Helper()
+		must(t, n.Check(t.Context()))
+		p := addPod(t, n)
+		for _, got := range []int{mtuOf(t, nil, n.cfg.Bridge), mtuOf(t, nil, p.HostLink), mtuOf(t, p.ns, podLink)} {
+			if got != want {
+				t.Errorf("%s: MTU %d, want %d", what, got, want)
+			}
+		}
+		serve(t, p.ns, "tcp", ":80", "new")
+		expect(t, what, before.ns, "tcp", p.at(0, 80), "new "+before.IPs[0].String())
+	}
+	follow("no default route", defaultMTU)
+	six6 := &netlink.Route{LinkIndex: wire6.Attrs().Index, Gw: net.IP(six.own[1].AsSlice())}
+	must(t, netlink.RouteAdd(six6))
+	follow("IPv6 alone", 1350)
+	four4 := &netlink.Route{LinkIndex: wire4.Attrs().Index, Gw: net.IP(four.own[0].AsSlice())}
+	must(t, netlink.RouteAdd(four4))
+	follow("IPv4 as well", 1400)
+	must(t, netlink.LinkSetMTU(wire4, 9000))
+	follow("changed", 9000)
+	four4.MTU = 1420
+	must(t, netlink.RouteReplace(four4))
+	follow("the route's own", 1420)
+	must(t, netlink.RouteDel(four4))
+	must(t, netlink.RouteDel(six6))
+	must(t, netlink.LinkSetMTU(wire4, 600))
+	four4.MTU = 0
+	must(t, netlink.RouteAdd(four4))
+	follow("less than IPv6 needs", leastMTU)
+	if got := mtuOf(t, before.ns, podLink); got != defaultMTU {
+		t.Errorf("a pod from before has MTU %d", got)
+	}
+
+	cfg := testConfig(t, netip.MustParsePrefix("10.89.0.0/16"))
+	cfg.Bridge, cfg.MTU = "podbr1", 1444
+	fixed := openNetwork(t, cfg)
+	if got := mtuOf(t, nil, fixed.cfg.Bridge); got != 1444 {
+		t.Errorf("MTU %d of a bridge that is to have 1444", got)
+	}
+}

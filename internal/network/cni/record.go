@@ -1,0 +1,123 @@
+package cni
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/containernetworking/cni/pkg/utils"
+)
+
+// attachment is the record of one pod's place in a network: all that a DEL takes. It is one file named for the pod, replaced by rename and not
+// synced: podlet's death loses nothing, and what a power cut tears is not JSON any more.
+type attachment struct {
+	Pod string `json:"pod"`
+	// NetNS is where the pod's namespace was pinned.
+	NetNS string `json:"netns"`
+	// File is the name of the configuration's file, Conf what was in it.
+	File string          `json:"file"`
+	Conf json.RawMessage `json:"conf"`
+	// Args is CNI_ARGS, Capabilities what the pod asked for.
+	Args         string                     `json:"args"`
+	Capabilities map[string]json.RawMessage `json:"capabilities,omitempty"`
+	// Result is ADD's, nil as long as that hasn't ended.
+	Result json.RawMessage `json:"result,omitempty"`
+	Began  time.Time       `json:"began"`
+	// Owed says that the pod is gone, and that its DEL is the queue's. Failures counts DELs that failed, Why is the last one's error.
+	Owed     bool   `json:"owed,omitempty"`
+	Failures int    `json:"failures,omitempty"`
+	Why      string `json:"why,omitempty"`
+
+	// damaged says that the file could not be read: only the pod is known.
+	damaged bool
+}
+
+// records is the directory of attachments.
+type records string
+
+const (
+	// tmpSuffix marks files that were being written; no pod's id has it.
+	tmpSuffix = "~"
+	// maxRecord bounds a record in bytes.
+	maxRecord = 2*maxConf + maxOutput + 1<<20
+)
+
+func (d records) path(pod string) string { return filepath.Join(string(d), pod) }
+
+func (d records) save(a *attachment) error {
+	text, err := json.Marshal(a)
+	if err == nil {
+		err = os.WriteFile(d.path(a.Pod)+tmpSuffix, text, 0o600)
+	}
+	if err == nil {
+		err = os.Rename(d.path(a.Pod)+tmpSuffix, d.path(a.Pod))
+	}
+	if err != nil {
+		os.Remove(d.path(a.Pod) + tmpSuffix)
+		return fmt.Errorf("record the CNI attachment of pod %s: %w", a.Pod, err)
+	}
+	return nil
+}
+
+// drop removes a record; one that is gone is success.
+func (d records) drop(pod string) error {
+	if err := os.Remove(d.path(pod)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("drop the record of the CNI attachment of pod %s: %w", pod, err)
+	}
+	return nil
+}
+
+// load reads all records. Of a damaged one it gives the pod alone, and its reason among the damaged.
+func (d records) load() (list []*attachment, damaged []error, err error) {
+	entries, err := os.ReadDir(string(d))
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the records of CNI attachments: %w", err)
+	}
+	for _, e := range entries {
+		path := d.path(e.Name())
+		if strings.HasSuffix(e.Name(), tmpSuffix) {
+			// Nothing was done yet of what it was to say.
+			if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return nil, nil, fmt.Errorf("sweep an unfinished record: %w", err)
+			}
+			continue
+		}
+		if utils.ValidateContainerID(e.Name()) != nil {
+			damaged = append(damaged, fmt.Errorf("%s: the name is none of a pod", path))
+			continue
+		}
+		a, err := readRecord(path)
+		if err == nil && a.Pod != e.Name() {
+			err = fmt.Errorf("it is of pod %.100q", a.Pod)
+		}
+		if err != nil {
+			damaged = append(damaged, fmt.Errorf("%s: %w", path, err))
+			a = &attachment{Pod: e.Name(), damaged: true}
+		}
+		list = append(list, a)
+	}
+	return list, damaged, nil
+}
+
+func readRecord(path string) (*attachment, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxRecord))
+	if err != nil {
+		return nil, err
+	}
+	var a attachment
+	if err := json.Unmarshal(text, &a); err != nil {
+		return nil, err
+	}
+	_, err = parseRecorded(a.File, a.Conf)
+	return &a, err
+}
