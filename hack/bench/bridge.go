@@ -10,9 +10,10 @@ import (
 
 // Names of the rows.
 const (
-	rowUpBridge   = "pod-up-bridge"  // as pod-up-netns, on podlet's own bridge, with IPv4 and IPv6
-	rowRunHostnet = "runpod-hostnet" // RunPodSandbox alone, host network
-	rowRunBridge  = "runpod-bridge"  // the same on the bridge, in turns with runpod-hostnet, which is its base
+	rowUpBridge   = "pod-up-bridge"   // as pod-up-netns, on podlet's own bridge, with IPv4 and IPv6
+	rowDownBridge = "pod-down-bridge" // pod-down of these pods, which gives the addresses back
+	rowRunHostnet = "runpod-hostnet"  // RunPodSandbox alone, host network
+	rowRunBridge  = "runpod-bridge"   // the same on the bridge, in turns with runpod-hostnet, which is its base
 )
 
 // benchBridge is the bridge's name. It is in the network namespace that bench runs in; see main.
@@ -25,8 +26,11 @@ func bridgeRows(ctx context.Context, o options) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	up := func(r round) time.Duration { return r.up }
-	return []row{timesRow(rowUpBridge, each(podlet, up), each(floor, up))}, nil
+	up, down := func(r round) time.Duration { return r.up }, func(r round) time.Duration { return r.down }
+	return []row{
+		timesRow(rowUpBridge, each(podlet, up), each(floor, up)),
+		timesRow(rowDownBridge, each(podlet, down), each(floor, down)),
+	}, nil
 }
 
 // runRows has one podlet make pods of both kinds in turns. Who is first changes from round to round.

@@ -39,6 +39,8 @@ type options struct {
 	floor  string
 	// bridge is the name of the bridge of the podlet that is started; "" for none: pods with a network of their own have lo only.
 	bridge string
+	// flags are more of the podlet that is started.
+	flags []string
 }
 
 func main() {
@@ -118,11 +120,13 @@ func measure(ctx context.Context, o options) ([]row, error) {
 		{[]string{rowPullLayers}, pullRows},
 		{[]string{rowSeccomp}, seccompRows},
 		{[]string{rowRunHostnet, rowRunBridge}, runRows},
-		{[]string{rowUpBridge}, bridgeRows},
+		{[]string{rowRunCNI}, cniRow},
+		{[]string{rowUpBridge, rowDownBridge}, bridgeRows},
 		{[]string{rowRate}, rateRows},
 		{[]string{rowLog}, logRow},
 		{[]string{rowLogDisk}, logDiskRow},
 		{[]string{rowStats, rowPodsStats}, statsRows},
+		{[]string{rowNoise}, noiseRow},
 	} {
 		if !wanted(o, m.names) {
 			continue

@@ -46,7 +46,7 @@ func (b *bench) startWith(ctx context.Context, o options, image string, wrap ...
 		return err
 	}
 	b.undo = append(b.undo, b.parent.close)
-	if b.node, err = node.Start(ctx, node.Options{Podlet: o.podlet, Images: []string{layout}, Wrap: wrap, Bridge: o.bridge}); err != nil {
+	if b.node, err = node.Start(ctx, node.Options{Podlet: o.podlet, Images: []string{layout}, Wrap: wrap, Bridge: o.bridge, Flags: o.flags}); err != nil {
 		return err
 	}
 	b.undo = append(b.undo, b.node.Close)

@@ -44,6 +44,7 @@ type row struct {
 	Pull   *pulled `json:"pull,omitempty"`
 	Log    *logged `json:"log,omitempty"`
 	Stats  *stats  `json:"stats,omitempty"`
+	Noise  *noise  `json:"noise,omitempty"`
 
 	Throughput *throughput `json:"throughput,omitempty"`
 }
@@ -91,6 +92,10 @@ func report(w io.Writer, rows []row, asJSON bool) error {
 		}
 		if r.Log != nil {
 			notes = append(notes, r.Log.note(r))
+			continue
+		}
+		if r.Noise != nil {
+			notes = append(notes, r.Noise.note(r.Name))
 			continue
 		}
 		if r.Pull != nil {
