@@ -100,6 +100,14 @@ func criMounts(list []spec.Mount) []*cri.Mount {
 		case mount.Bidirectional:
 			v.Propagation = cri.MountPropagation_PROPAGATION_BIDIRECTIONAL
 		}
+		for _, o := range []struct {
+			on   bool
+			name string
+		}{{m.NoExec, "noexec"}, {m.NoSuid, "nosuid"}, {m.NoDev, "nodev"}} {
+			if o.on {
+				v.MountOptions = append(v.MountOptions, o.name)
+			}
+		}
 		if m.Image != "" {
 			v.Image, v.ImageSubPath = &cri.ImageSpec{Image: m.Image, UserSpecifiedImage: m.UserImage, ImageRef: m.ImageID}, m.ImageSubPath
 		}

@@ -35,9 +35,6 @@ func mounts(list []*cri.Mount) ([]spec.Mount, error) {
 
 func oneMount(m *cri.Mount) (spec.Mount, error) {
 	v := spec.Mount{Source: m.HostPath, ReadOnly: m.Readonly, RecursiveReadOnly: m.RecursiveReadOnly}
-	if len(m.MountOptions) > 0 {
-		return v, unsupported("mount_options of the mount on %s", m.ContainerPath)
-	}
 	// selinux_relabel is set by kubelets on every volume; without SELinux there is no label to change.
 	if m.ContainerPath == "" || strings.ContainsRune(m.ContainerPath+m.HostPath, 0) {
 		return v, invalid("mount of %q on %q", m.HostPath, m.ContainerPath)
@@ -49,6 +46,9 @@ func oneMount(m *cri.Mount) (spec.Mount, error) {
 		return v, invalid("mount on %s: host_path %q is not absolute", m.ContainerPath, m.HostPath)
 	}
 	v.Target = path.Join("/", m.ContainerPath)
+	if err := mountOptions(m.MountOptions, &v); err != nil {
+		return v, err
+	}
 	if v.Target == "/" || v.Target == "/proc" {
 		return v, invalid("mount on %s", v.Target)
 	}
@@ -76,6 +76,23 @@ func oneMount(m *cri.Mount) (spec.Mount, error) {
 		return v, errors.Join(checkMappings("uid", v.IDMap.UIDs), checkMappings("gid", v.IDMap.GIDs))
 	}
 	return v, nil
+}
+
+// mountOptions reads the options that a pod can ask for (KEP-5855). A kubelet sends no others.
+func mountOptions(options []string, v *spec.Mount) error {
+	for _, o := range options {
+		switch o {
+		case "noexec":
+			v.NoExec = true
+		case "nosuid":
+			v.NoSuid = true
+		case "nodev":
+			v.NoDev = true
+		default:
+			return unsupported("mount_options %.100q of the mount on %s (what is: noexec, nosuid, nodev)", o, v.Target)
+		}
+	}
+	return nil
 }
 
 // imageVolume reads the part of a mount that says that its source is an image (KEP-4639).

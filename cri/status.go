@@ -22,7 +22,7 @@ func (s *Server) Status(ctx context.Context, r *cri.StatusRequest) (*cri.StatusR
 		RuntimeHandlers: []*cri.RuntimeHandler{{Features: &cri.RuntimeHandlerFeatures{
 			RecursiveReadOnlyMounts: features.RecursiveReadOnly, UserNamespaces: features.UserNamespaces,
 		}}},
-		Features: &cri.RuntimeFeatures{SupplementalGroupsPolicy: true},
+		Features: &cri.RuntimeFeatures{SupplementalGroupsPolicy: true, MountOptions: true},
 	}
 	if r.GetVerbose() {
 		text, err := json.Marshal(map[string]any{"version": s.Release, "machine": s.Pods.Machine(), "features": features, "network": s.Pods.DescribeNetwork()})

@@ -52,6 +52,9 @@ func (p *Pod) create(ctx context.Context, s *spec.Container) (_ string, err erro
 	if err := c.resolve(&img); err != nil {
 		return "", fmt.Errorf("create container %s: %w", name, err)
 	}
+	if _, err := spec.ImageVolumes(&want, c.rec.Image, &p.rt.machine); err != nil {
+		return "", fmt.Errorf("create container %s: %w: %w", name, ErrInvalid, err)
+	}
 	back.add(func(context.Context) error { return os.RemoveAll(p.rt.layerDir(c.id)) })
 	if err := p.makeLayer(c.id, img.LayerDirs()); err != nil {
 		return "", fmt.Errorf("create container %s: writable layer: %w", name, err)

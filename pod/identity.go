@@ -29,7 +29,7 @@ func (c *Container) identity(img *image.Image) (*spec.Identity, error) {
 }
 
 func imageConfig(c *image.Config) *spec.Image {
-	return &spec.Image{Entrypoint: c.Entrypoint, Cmd: c.Cmd, Env: c.Env, WorkingDir: c.WorkingDir, StopSignal: c.StopSignal}
+	return &spec.Image{Entrypoint: c.Entrypoint, Cmd: c.Cmd, Env: c.Env, WorkingDir: c.WorkingDir, StopSignal: c.StopSignal, Volumes: c.Volumes}
 }
 
 // hostIdentity are the host's ids of the container's user.

@@ -59,7 +59,7 @@ func (c *Container) imageVolume(i int) (m *os.File, isDir bool, err error) {
 	if userns != nil {
 		defer userns.Close()
 	}
-	m, err = c.pod.rt.mounts.Overlay(mount.OverlayConfig{Lower: img.LayerDirs(), UserNS: userns})
+	m, err = c.pod.rt.mounts.Overlay(mount.OverlayConfig{Lower: img.LayerDirs(), UserNS: userns, NoExec: v.NoExec, NoSuid: v.NoSuid, NoDev: v.NoDev})
 	if err != nil || v.ImageSubPath == "" {
 		return m, true, err
 	}

@@ -217,5 +217,6 @@ func (c *Container) bindVolume(i int) (m *os.File, isDir bool, err error) {
 	}
 	return mount.Bind(v.Source, mount.BindOptions{
 		Recursive: true, ReadOnly: v.ReadOnly, RecursiveReadOnly: v.RecursiveReadOnly, Propagation: v.Propagation, UserNS: userns,
+		NoExec: v.NoExec, NoSuid: v.NoSuid, NoDev: v.NoDev,
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"podlet/internal/logfile"
 	"podlet/pause"
 	"podlet/pod/launch"
+	"podlet/pod/spec"
 	"podlet/pod/tape"
 )
 
@@ -127,7 +128,11 @@ func (c *Container) launch(ctx context.Context, files fds, gate *os.File) error 
 	if err != nil {
 		return err
 	}
-	t, err := launch.NewContainer(c.pod.spec, c.spec, c.processNow(), &c.pod.rt.machine, cg, volumes).Tape()
+	imageVolumes, err := spec.ImageVolumes(c.spec, c.rec.Image, &c.pod.rt.machine)
+	if err != nil {
+		return err
+	}
+	t, err := launch.NewContainer(c.pod.spec, c.spec, c.processNow(), &c.pod.rt.machine, cg, volumes, imageVolumes).Tape()
 	if err != nil {
 		return err
 	}

@@ -94,7 +94,7 @@ func explainContainer(sandbox *spec.Sandbox, config *criapi.ContainerConfig) (*t
 		st, err := os.Stat(m.Source)
 		isFile = append(isFile, err == nil && !st.IsDir())
 	}
-	return launch.NewContainer(sandbox, container, process, &machine, launch.CgroupOn(&machine), isFile).Tape()
+	return launch.NewContainer(sandbox, container, process, &machine, launch.CgroupOn(&machine), isFile, nil).Tape()
 }
 
 func readConfig(file string, into any) error {

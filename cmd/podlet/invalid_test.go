@@ -252,7 +252,7 @@ func TestContainerRefused(t *testing.T) {
 		}, codes.InvalidArgument, []string{"/v"}},
 		{"one sort of ids mapped", mounting(&cri.Mount{HostPath: source, ContainerPath: "/v", UidMappings: []*cri.IDMapping{{Length: 1}}}), codes.InvalidArgument, []string{"/v", "mappings"}},
 		{"image volume", mounting(&cri.Mount{ContainerPath: "/v", Image: &cri.ImageSpec{Image: busybox}}), codes.InvalidArgument, []string{"/v"}},
-		{"mount options", mounting(&cri.Mount{HostPath: source, ContainerPath: "/v", MountOptions: []string{"noexec"}}), codes.Unimplemented, []string{"mount_options", "/v"}},
+		{"mount options", mounting(&cri.Mount{HostPath: source, ContainerPath: "/v", MountOptions: []string{"nodev", "sync"}}), codes.Unimplemented, []string{"mount_options", "/v"}},
 		{"relative device", func(c *cri.ContainerConfig) { c.Devices = []*cri.Device{{HostPath: "null", ContainerPath: "/dev/x"}} }, codes.InvalidArgument, []string{"null"}},
 		{"absent device", func(c *cri.ContainerConfig) {
 			c.Devices = []*cri.Device{{HostPath: "/dev/none", ContainerPath: "/dev/x"}}

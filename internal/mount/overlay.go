@@ -23,6 +23,8 @@ type OverlayConfig struct {
 	Volatile bool
 	// ReadOnly sets MOUNT_ATTR_RDONLY on the mount; the layers stay as they are.
 	ReadOnly bool
+	// NoSuid, NoDev and NoExec are set on the mount.
+	NoSuid, NoDev, NoExec bool
 	// UserNS maps the ids of the layers for a pod with a user namespace; nil: ids as on disk. The lower layers are seen
 	// through idmapped clones. The upper directory itself is given to the mapped root, and new files hold mapped ids on disk: an
 	// idmapped upper layer can't be had, since overlayfs makes its work directories as host root, whom the pod's mapping doesn't hold.
@@ -102,10 +104,18 @@ func (c *OverlayConfig) params() []param {
 }
 
 func (c *OverlayConfig) attrs() int {
-	if c.ReadOnly || c.Upper == "" {
-		return unix.MOUNT_ATTR_RDONLY
+	attrs := 0
+	for _, a := range []struct {
+		on   bool
+		attr int
+	}{
+		{c.ReadOnly || c.Upper == "", unix.MOUNT_ATTR_RDONLY}, {c.NoSuid, unix.MOUNT_ATTR_NOSUID}, {c.NoDev, unix.MOUNT_ATTR_NODEV}, {c.NoExec, unix.MOUNT_ATTR_NOEXEC},
+	} {
+		if a.on {
+			attrs |= a.attr
+		}
 	}
-	return 0
+	return attrs
 }
 
 func (c *OverlayConfig) chownUpper() error {

@@ -18,6 +18,8 @@ type Container struct {
 	Name        string
 	Process     *spec.Process
 	Attachments []spec.Attachment
+	// ImageVolumes are the image's VOLUMEs that spec.ImageVolumes gave.
+	ImageVolumes []string
 
 	Masked, ReadOnly []string
 	ReadOnlyRoot     bool
@@ -38,9 +40,10 @@ type Cgroup struct {
 	Unified bool
 }
 
-// NewContainer puts together what a container's tape is made from. volumes tells of each mount whether its source is a file.
-func NewContainer(s *spec.Sandbox, c *spec.Container, p *spec.Process, m *spec.Machine, cg Cgroup, volumes []bool) *Container {
+// NewContainer puts together what a container's tape is made from. volumes tells of each mount whether its source is a file; imageVolumes are spec.ImageVolumes.
+func NewContainer(s *spec.Sandbox, c *spec.Container, p *spec.Process, m *spec.Machine, cg Cgroup, volumes []bool, imageVolumes []string) *Container {
 	return &Container{
+		ImageVolumes: imageVolumes,
 		Name:         s.Namespace + "/" + s.Name + "/" + c.Name,
 		Process:      p,
 		Attachments:  spec.Attachments(s, c, m, volumes),
@@ -181,6 +184,9 @@ func (b *builder) app() error {
 	}
 	b.root = b.FD(FDRoot)
 	b.MoveMount(b.root, "", tape.Cwd, pathContainer, unix.MOVE_MOUNT_F_EMPTY_PATH, "mount the root filesystem")
+	for _, target := range b.c.ImageVolumes {
+		b.imageVolume(target)
+	}
 	for _, a := range b.c.Attachments {
 		if !underProc(a.Target) {
 			b.attach(a)

@@ -55,6 +55,8 @@ type request struct {
 	spec    spec.Container
 	user    spec.Identity
 	files   []bool
+	// imageVolumes are VOLUMEs of the image.
+	imageVolumes []string
 }
 
 // container is a plain one on a hybrid machine, changed.
@@ -82,7 +84,7 @@ func (r *request) tape() made {
 	if err != nil {
 		return made{nil, err}
 	}
-	return of(NewContainer(r.sandbox, &r.spec, p, r.machine, CgroupOn(r.machine), r.files).Tape())
+	return of(NewContainer(r.sandbox, &r.spec, p, r.machine, CgroupOn(r.machine), r.files, r.imageVolumes).Tape())
 }
 
 func (r *request) exec(tty bool, args ...string) made {
@@ -113,6 +115,9 @@ func volumes(r *request) {
 		r.files = append(r.files, v.file)
 	}
 }
+
+// imageVolumes are two VOLUMEs, one below the other.
+func imageVolumes(r *request) { r.imageVolumes = []string{"/data", "/data/deep/er"} }
 
 // nonRoot is a user with a capability that it keeps over execve (KEP-2763), in a working directory of its own.
 func nonRoot(r *request) {
@@ -149,6 +154,12 @@ var golden = map[string]func() made{
 		return container(on(pureV2), with(func(c *spec.Container) { c.ReadOnlyRoot = true })).tape()
 	},
 	"container-volumes": func() made { return container(on(pureV2), volumes).tape() },
+	"container-imagevolumes": func() made {
+		return container(on(pureV2), imageVolumes).tape()
+	},
+	"container-imagevolumes-readonly": func() made {
+		return container(on(pureV2), imageVolumes, with(func(c *spec.Container) { c.ReadOnlyRoot = true })).tape()
+	},
 	"container-podpid": func() made {
 		return container(on(pureV2), in(func(s *spec.Sandbox) { s.SharedPID = true }), with(func(c *spec.Container) { c.PID = spec.PIDPod })).tape()
 	},

@@ -95,6 +95,8 @@ type Mount struct {
 	// RecursiveReadOnly makes submounts read-only as well (KEP-3857).
 	RecursiveReadOnly bool
 	Propagation       mount.Propagation
+	// NoExec, NoSuid and NoDev are the bind mount options that a pod can ask for (KEP-5855), of the mount itself and not of what is mounted below it.
+	NoExec, NoSuid, NoDev bool
 	// IDMap maps the ids of what is mounted; nil: ids as on disk.
 	IDMap *IDMap
 }

@@ -8,6 +8,8 @@ type Image struct {
 	WorkingDir string
 	// StopSignal is a name or number; empty or unknown: SIGTERM.
 	StopSignal string
+	// Volumes are the image's VOLUMEs, absolute and clean; see ImageVolumes.
+	Volumes []string
 }
 
 // Identity is a resolved User.
