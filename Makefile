@@ -70,7 +70,7 @@ fuzz: pause ## every fuzzer, C and Go, FUZZTIME seconds each (60)
 	$(MAKE) -C pause/src fuzz SECONDS=$(FUZZTIME)
 	@for package in $$(go list ./...); do \
 		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
-			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME)s $$package || exit 1; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME)s -fuzzminimizetime 20x $$package || exit 1; \
 		done; \
 	done
 

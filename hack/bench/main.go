@@ -10,7 +10,7 @@
 //	{"name":"pod-up-hostnet","n":100,"p50_ns":…,"p90_ns":…,"p99_ns":…,"floor_p50_ns":…,"ratio":…}
 //
 // A row without a floor has a field of its own instead; see the types of report.go.
-// pull-many-layers takes minutes and is measured only where -run is given.
+// The pull rows take minutes and are measured only where -run is given.
 //
 // All of it runs in a network namespace of its own, with nothing but lo and the
 // bridges that are measured: the machine's network isn't touched.
@@ -24,6 +24,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"strings"
 	"syscall"
 
 	"podlet/hack/node"
@@ -37,6 +38,8 @@ type options struct {
 	n      int
 	podlet string
 	floor  string
+	// keep leaves the trees of the pull rows: to remove them has ext4 make files slowly for five minutes, in whatever is measured next.
+	keep bool
 	// bridge is the name of the bridge of the podlet that is started; "" for none: pods with a network of their own have lo only.
 	bridge string
 	// flags are more of the podlet that is started.
@@ -92,6 +95,7 @@ func parse(args []string) (options, error) {
 	f.IntVar(&o.n, "n", 100, "measure `N` times")
 	f.StringVar(&o.podlet, "podlet", "bin/podlet", "the podlet `binary`")
 	f.StringVar(&o.floor, "floor", "build/floor", "the `binary` of hack/floor")
+	f.BoolVar(&o.keep, "keep", false, "leave what the pull rows unpacked in the temporary directory")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
@@ -117,7 +121,10 @@ func measure(ctx context.Context, o options) ([]row, error) {
 		{[]string{rowUpNetns}, netnsRows},
 		{[]string{rowMemory}, memoryRows},
 		{[]string{rowCrowd}, crowdRows},
-		{[]string{rowPullLayers}, pullRows},
+		{[]string{rowPullLayers}, pullRow(rowPullLayers, manyLayers)},
+		{[]string{rowPullBig}, pullRow(rowPullBig, bigLayer)},
+		{[]string{rowPullSmall}, pullRow(rowPullSmall, smallFilesLayer)},
+		{[]string{rowPullShared}, sharedRow},
 		{[]string{rowSeccomp}, seccompRows},
 		{[]string{rowRunHostnet, rowRunBridge}, runRows},
 		{[]string{rowRunCNI}, cniRow},
@@ -125,8 +132,8 @@ func measure(ctx context.Context, o options) ([]row, error) {
 		{[]string{rowRate}, rateRows},
 		{[]string{rowLog}, logRow},
 		{[]string{rowLogDisk}, logDiskRow},
-		{[]string{rowStats, rowPodsStats}, statsRows},
 		{[]string{rowNoise}, noiseRow},
+		{[]string{rowStats, rowPodsStats}, statsRows},
 	} {
 		if !wanted(o, m.names) {
 			continue
@@ -149,7 +156,7 @@ func measure(ctx context.Context, o options) ([]row, error) {
 
 // wanted: a row that takes minutes is measured only where -run is given.
 func wanted(o options, names []string) bool {
-	if names[0] == rowPullLayers && o.run.String() == "" {
+	if strings.HasPrefix(names[0], "pull-") && o.run.String() == "" {
 		return false
 	}
 	for _, name := range names {

@@ -5,13 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,10 +20,18 @@ import (
 	"podlet/hack/node"
 )
 
-const rowPullLayers = "pull-many-layers"
+// Names of the rows; each is measured only where -run is given, since it takes minutes.
+const (
+	rowPullLayers = "pull-many-layers" // 500 MB in layers of 20 MB
+	rowPullBig    = "pull-big-layer"   // one layer of 2 GB
+	rowPullSmall  = "pull-small-files" // one layer of 100,000 files of at most 16 KiB
+)
 
-// pullRounds is the most rounds of a pull row: each writes the image twice, and nothing is removed before the last.
-const pullRounds = 7
+// pullRounds is the most rounds of a pull row: each writes the image twice, and nothing is removed before the last. pullRoundsBytes bounds what the rounds write.
+const (
+	pullRounds      = 7
+	pullRoundsBytes = 24e9
+)
 
 // pulled is what a pull row says of the image and the speed; MB are 1e6 bytes of uncompressed tar.
 type pulled struct {
@@ -36,11 +44,26 @@ type pulled struct {
 	// CPU and BareCPU are the medians of user and system time, in seconds: the ratio of a busy machine, where times don't hold.
 	CPU     float64 `json:"cpu_s"`
 	BareCPU float64 `json:"bare_cpu_s"`
+	// Disk is what podlet's whole state takes on the disk after one pull, BareDisk what the unpacked trees take, in bytes.
+	Disk     int64 `json:"disk_bytes"`
+	BareDisk int64 `json:"bare_disk_bytes"`
 }
 
 func (p pulled) note(r row) string {
-	return fmt.Sprintf("%s: %d layers, %d entries, %.0f MB of tar; podlet %.0f MB/s with %.1f s of CPU, curl | tar -xz layer after layer (the floor of that row) %.0f MB/s with %.1f s.",
-		r.Name, p.Layers, p.Entries, float64(p.Bytes)/1e6, p.MBps, p.CPU, p.BareMBps, p.BareCPU)
+	return fmt.Sprintf("%s: %d layers, %d entries, %.0f MB of tar; podlet %.0f MB/s with %.1f s of CPU and %.0f MB on the disk, "+
+		"curl | tar -xz layer after layer (the floor of that row) %.0f MB/s with %.1f s and %.0f MB.",
+		r.Name, p.Layers, p.Entries, float64(p.Bytes)/1e6, p.MBps, p.CPU, float64(p.Disk)/1e6, p.BareMBps, p.BareCPU, float64(p.BareDisk)/1e6)
+}
+
+// pullRow is the measurement of one row.
+func pullRow(name string, image func() (*pullImage, error)) func(context.Context, options) ([]row, error) {
+	return func(ctx context.Context, o options) ([]row, error) {
+		img, err := image()
+		if err != nil {
+			return nil, err
+		}
+		return pullRows(ctx, o, name, img)
+	}
 }
 
 // pullRows has podlet and `curl | tar -xz`, layer after layer, take turns at pulling one image from a registry on the loopback interface.
@@ -48,53 +71,85 @@ func (p pulled) note(r row) string {
 // Each round of podlet has a podlet with an empty store. What a round wrote stays until the end: ext4 passes over inodes that were deleted in the last five
 // minutes, so that after a large deletion the creation of files takes several times as long. Before each turn the disk gets what is dirty, so that
 // nobody pays for what the other one wrote.
-func pullRows(ctx context.Context, o options) (_ []row, err error) {
-	img, err := manyLayers()
-	if err != nil {
-		return nil, err
-	}
+func pullRows(ctx context.Context, o options, name string, img *pullImage) (_ []row, err error) {
 	registry, err := serveImage(img)
 	if err != nil {
 		return nil, err
 	}
 	defer registry.Close()
+	nodes := &pullNodes{options: o}
+	defer func() { err = errors.Join(err, nodes.Close()) }()
 	dir, err := os.MkdirTemp("", "podlet-bare-")
 	if err != nil {
 		return nil, err
 	}
-	var nodes []*node.Node
-	defer func() {
-		for _, n := range nodes {
-			err = errors.Join(err, n.Close())
-		}
-		err = errors.Join(err, os.RemoveAll(dir))
-	}()
+	if !o.keep {
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	}
 	var podlet, bare pulls
-	for i := range min(o.n, pullRounds) {
+	r := &pulled{Layers: len(img.Layers), Entries: img.Entries, Bytes: img.Bytes}
+	for i := range min(o.n, pullRounds, max(1, int(pullRoundsBytes/2/img.Bytes))) {
 		unix.Sync()
-		if err := bare.add(barePull(ctx, registry.address, img, filepath.Join(dir, strconv.Itoa(i)))); err != nil {
+		tree := filepath.Join(dir, strconv.Itoa(i))
+		if err := bare.add(barePull(ctx, registry.address, img, tree)); err != nil {
 			return nil, err
 		}
-
-		n, err := node.Start(ctx, node.Options{Podlet: o.podlet})
+		n, err := nodes.start(ctx)
 		if err != nil {
 			return nil, err
 		}
-		nodes = append(nodes, n)
 		unix.Sync()
-		if err := podlet.add(podletPull(ctx, registry.address, n)); err != nil {
+		if err := podlet.add(podletPull(ctx, n, registry.name("v1"))); err != nil {
 			return nil, err
 		}
 		// Not Close, which would remove the store.
 		if err := n.Stop(); err != nil {
 			return nil, err
 		}
+		if i > 0 {
+			continue
+		}
+		if r.Disk, err = diskOf(n.Dir); err != nil {
+			return nil, err
+		}
+		if r.BareDisk, err = diskOf(tree); err != nil {
+			return nil, err
+		}
 	}
-	r := timesRow(rowPullLayers, podlet.took, bare.took)
+	line := timesRow(name, podlet.took, bare.took)
 	speed := func(ns int64) float64 { return float64(img.Bytes) * 1e3 / float64(ns) }
-	r.Pull = &pulled{Layers: len(img.Layers), Entries: img.Entries, Bytes: img.Bytes, MBps: speed(r.P50), BareMBps: speed(r.FloorP50),
-		CPU: quantile(podlet.cpu, 50).Seconds(), BareCPU: quantile(bare.cpu, 50).Seconds()}
-	return []row{r}, nil
+	r.MBps, r.BareMBps = speed(line.P50), speed(line.FloorP50)
+	r.CPU, r.BareCPU = quantile(podlet.cpu, 50).Seconds(), quantile(bare.cpu, 50).Seconds()
+	line.Pull = r
+	return []row{line}, nil
+}
+
+// pullNodes are the podlets of a row, each with a store of its own.
+type pullNodes struct {
+	options options
+	all     []*node.Node
+}
+
+func (p *pullNodes) start(ctx context.Context) (*node.Node, error) {
+	n, err := node.Start(ctx, node.Options{Podlet: p.options.podlet})
+	if err != nil {
+		return nil, err
+	}
+	p.all = append(p.all, n)
+	return n, nil
+}
+
+// Close ends all, and removes their stores unless they are to be kept.
+func (p *pullNodes) Close() error {
+	var failed error
+	for _, n := range p.all {
+		if p.options.keep {
+			failed = errors.Join(failed, n.Stop())
+			continue
+		}
+		failed = errors.Join(failed, n.Close())
+	}
+	return failed
 }
 
 // pulls are the times of one side.
@@ -105,13 +160,13 @@ func (p *pulls) add(took, cpu time.Duration, err error) error {
 	return err
 }
 
-func podletPull(ctx context.Context, address string, n *node.Node) (took, cpu time.Duration, err error) {
+func podletPull(ctx context.Context, n *node.Node, name string) (took, cpu time.Duration, err error) {
 	before, err := cpuTimeOf(n.PID())
 	if err != nil {
 		return 0, 0, err
 	}
 	began := time.Now()
-	_, err = n.Images.PullImage(ctx, &cri.PullImageRequest{Image: &cri.ImageSpec{Image: address + "/many-layers:v1"}})
+	_, err = n.Images.PullImage(ctx, &cri.PullImageRequest{Image: &cri.ImageSpec{Image: name}})
 	if err != nil {
 		return 0, 0, fmt.Errorf("PullImage: %w\n%s", err, n.LogTail())
 	}
@@ -142,7 +197,7 @@ func barePull(ctx context.Context, address string, img *pullImage, dir string) (
 	var script strings.Builder
 	script.WriteString("set -e\n")
 	for i, digest := range img.Layers {
-		fmt.Fprintf(&script, "mkdir -p %d; curl -sS --fail http://%s/v2/many-layers/blobs/%s | tar -xz -C %d\n", i, address, digest, i)
+		fmt.Fprintf(&script, "mkdir -p %d; curl -sS --fail http://%s/v2/%s/blobs/%s | tar -xz -C %d\n", i, address, img.Repository, digest, i)
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return 0, 0, err
@@ -156,31 +211,29 @@ func barePull(ctx context.Context, address string, img *pullImage, dir string) (
 	return time.Since(began), sh.ProcessState.UserTime() + sh.ProcessState.SystemTime(), nil
 }
 
-// pullRegistry serves one image as "many-layers:v1".
-type pullRegistry struct {
-	http.Server
-	address string
-}
-
-func serveImage(img *pullImage) (*pullRegistry, error) {
-	at, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	r := &pullRegistry{address: at.Addr().String()}
-	r.Handler = http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		what := strings.TrimPrefix(req.URL.Path, "/v2/many-layers/")
-		digest := strings.TrimPrefix(what, "blobs/")
-		if what == "manifests/v1" {
-			digest = img.Manifest
-			w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+// diskOf is what a tree takes on the disk, in bytes: its files with several names once.
+func diskOf(dir string) (int64, error) {
+	// ext4 gives files their blocks as it writes them.
+	unix.Sync()
+	var bytes int64
+	seen := map[uint64]bool{}
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
 		}
-		if !strings.HasPrefix(digest, "sha256:") {
-			http.NotFound(w, req)
-			return
+		info, err := os.Lstat(path)
+		if err != nil {
+			return err
 		}
-		http.ServeFile(w, req, img.blob(digest))
+		st := info.Sys().(*syscall.Stat_t)
+		if st.Nlink > 1 && !info.IsDir() {
+			if seen[st.Ino] {
+				return nil
+			}
+			seen[st.Ino] = true
+		}
+		bytes += st.Blocks * 512
+		return nil
 	})
-	go r.Serve(at)
-	return r, nil
+	return bytes, err
 }

@@ -188,6 +188,20 @@ func (s *Store) openArchive(ctx context.Context, name string) (archive, error) {
 
 // spoolArchive keeps a stream in an unlinked file on the store's disk: the index may stand behind the layers it names.
 func (s *Store) spoolArchive(ctx context.Context, r io.Reader) (archive, error) {
+	f, err := s.unnamedFile()
+	if err != nil {
+		return nil, err
+	}
+	a, err := spool(ctx, f, r)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return a, nil
+}
+
+// unnamedFile makes a file that is gone with its fd.
+func (s *Store) unnamedFile() (*os.File, error) {
 	name := s.newTmp()
 	f, err := s.root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -197,12 +211,7 @@ func (s *Store) spoolArchive(ctx context.Context, r io.Reader) (archive, error) 
 		f.Close()
 		return nil, err
 	}
-	a, err := spool(ctx, f, r)
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return a, nil
+	return f, nil
 }
 
 func spool(ctx context.Context, f *os.File, r io.Reader) (archive, error) {

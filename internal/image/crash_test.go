@@ -17,6 +17,9 @@ import (
 
 // playRole runs this test binary as a podlet that is killed: it works on the store and sends itself SIGKILL after step number k.
 func playRole(role string) int {
+	if role == "describe" {
+		return describeRole()
+	}
 	f := strings.Split(role, "|")
 	what, root := f[0], f[1]
 	k, err := strconv.Atoi(f[2])

@@ -87,8 +87,11 @@ func (d Digest) newHash() hash.Hash {
 	return sha256.New()
 }
 
-// sum gives what h has seen as a digest of d's algorithm.
+// sum gives what h has seen as a digest of d's algorithm, which is SHA-256 for the zero digest.
 func (d Digest) sum(h hash.Hash) Digest {
+	if d.IsZero() {
+		return Digest{sha256Prefix + hex.EncodeToString(h.Sum(nil))}
+	}
 	return Digest{d.s[:strings.IndexByte(d.s, ':')+1] + hex.EncodeToString(h.Sum(nil))}
 }
 

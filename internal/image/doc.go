@@ -6,12 +6,14 @@
 //	lock                   flock(2) of the one process that has the store open
 //	layers/HEX/            one directory a layer, named for its diffID (the digest of its uncompressed tar)
 //	    diff/              the unpacked tree, a lower layer of overlayfs
+//	    headers            all of the tar but the contents of its files, compressed: the tar can be made again, and the tree be checked
 //	    record             what is known of it (checksummed)
 //	    durable            there once a syncfs(2) after the layer's appearance returned
 //	images/HEX/            one directory an image, named for its id (the digest of its config)
 //	    record             names and layers (checksummed, replaced atomically)
 //	    config.json        the config's own bytes; they hash to the image's id
 //	    passwd, group      the image's own /etc/passwd and /etc/group, as they were in the merged tree
+//	imported               what came from the import directory (checksummed)
 //	tmp/                   whatever isn't complete, and whatever is on its way out
 //	quarantine/            records that could not be read
 //

@@ -140,9 +140,6 @@ func (d *document) check(kind documentKind) error {
 	if err := d.Config.check(); err != nil {
 		return invalid("config of the manifest: %w", err)
 	}
-	if t := d.Config.MediaType; t != typeOCIConfig && t != typeDockerConfig {
-		return invalid("config has the media type %s: not a container image", quote(t))
-	}
 	if d.Config.Size > maxConfigBytes {
 		return invalid("config of %d bytes: at most %d", d.Config.Size, maxConfigBytes)
 	}
@@ -154,7 +151,7 @@ func (d *document) check(kind documentKind) error {
 		if err := l.check(); err != nil {
 			return invalid("layer %d of the manifest: %w", i, err)
 		}
-		if !layerTypes[l.MediaType] {
+		if !layerTypes[l.MediaType] && !d.isArtifact() {
 			return invalid("layer %d of the manifest has the media type %s: not one podlet can unpack", i, quote(l.MediaType))
 		}
 	}

@@ -80,7 +80,6 @@ func TestDocumentRefuses(t *testing.T) {
 		"too many layers":        `{"schemaVersion":2,"config":` + descriptorJSON(typeOCIConfig) + `,"layers":[` + many(maxLayers+1, layer) + `]}`,
 		"no layers":              `{"schemaVersion":2,"config":` + descriptorJSON(typeOCIConfig) + `,"layers":[]}`,
 		"no config":              `{"schemaVersion":2,"layers":[` + layer + `]}`,
-		"artifact":               `{"schemaVersion":2,"config":` + descriptorJSON("application/vnd.oci.empty.v1+json") + `,"layers":[` + layer + `]}`,
 		"encrypted layer":        `{"schemaVersion":2,"config":` + descriptorJSON(typeOCIConfig) + `,"layers":[` + descriptorJSON("application/vnd.oci.image.layer.v1.tar+gzip+encrypted") + `]}`,
 		"huge config":            `{"schemaVersion":2,"config":{"mediaType":"` + typeOCIConfig + `","digest":"` + someDigest + `","size":99999999},"layers":[` + layer + `]}`,
 		"nested deep":            `{"schemaVersion":2,"x":` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + `}`,

@@ -52,6 +52,22 @@ func (s *Store) syncOnce() {
 	for id, changes := range fresh {
 		s.markDurable(id, changes)
 	}
+	// The marks would reach the disk by themselves, some seconds later. After the first of these the others have little to do.
+	for id := range fresh {
+		s.syncMark(id)
+	}
+}
+
+// syncMark: until the mark itself is on the disk, a power cut has the layer thrown away for nothing, which is harmless.
+func (s *Store) syncMark(id Digest) {
+	dir, err := s.root.Open(layerDir(id))
+	if err != nil {
+		return // removed meanwhile
+	}
+	defer dir.Close()
+	if err := dir.Sync(); err != nil {
+		s.log.Warn("can't sync a layer's durable mark: after a power cut in the next seconds it may have to be pulled again", "layer", id, "err", err)
+	}
 }
 
 func (s *Store) markDurable(id Digest, changes int) {
@@ -63,7 +79,6 @@ func (s *Store) markDurable(id Digest, changes int) {
 	if l == nil || l.durable || l.changes != changes {
 		return
 	}
-	// The mark may itself be lost by a power cut; then the layer is thrown away for nothing, which is harmless.
 	if err := writeFile(s.root, path.Join(l.dir(), fileDurable), nil); err != nil {
 		s.log.Error("can't mark layer durable", "layer", id, "err", err)
 		return

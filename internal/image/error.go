@@ -13,6 +13,10 @@ var (
 	ErrInvalid = errors.New("invalid")
 	// ErrLocked: another process has the store open.
 	ErrLocked = errors.New("image store is open in another process")
+	// ErrNotComplete: podlet has just started and doesn't know yet which images its containers use.
+	ErrNotComplete = errors.New("it is not known yet which images containers use: try again")
+	// ErrPanic: a mistake of podlet's own that some input brought to light. What was being made of it is given up, nothing else; the log has the stack.
+	ErrPanic = errors.New("panic in podlet")
 )
 
 // invalidError carries a text and is ErrInvalid, so that the text needn't say "invalid".

@@ -3,133 +3,233 @@ package image
 import (
 	"bytes"
 	"context"
-	"fmt"
-	"io/fs"
+	"flag"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sort"
-	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"podlet/hack/testimages/testimage"
+	"podlet/hack/tree"
+	"podlet/internal/mount"
 )
+
+var roundTrip = flag.String("roundtrip", "", "TestRoundTrip: the `directory` whose tree is packed, such as debootstrap makes; empty: one of this machine's files")
 
 // TestLikeGNUTar packs a tree of every kind with GNU tar in each of its formats and holds what unpack makes of it to what GNU tar itself does.
 func TestLikeGNUTar(t *testing.T) {
-	tarBinary, err := exec.LookPath("tar")
-	if err != nil {
-		t.Skip("needs GNU tar: apt-get install tar")
-	}
 	source := makeTree(t)
 	for _, format := range []string{"gnu", "posix", "oldgnu"} {
 		for _, sparse := range []string{"", "--sparse"} {
 			t.Run(format+sparse, func(t *testing.T) {
-				args := []string{"--format=" + format, "--numeric-owner", "-C", source, "-c", "."}
+				args := []string{"--format=" + format}
 				if format == "posix" {
-					args = append([]string{"--xattrs", "--xattrs-include=*"}, args...)
+					args = append(args, withXattrs...)
 				}
 				if sparse != "" {
-					args = append([]string{sparse}, args...)
+					args = append(args, sparse)
 				}
-				packed, err := exec.Command(tarBinary, args...).Output()
-				must(t, err)
-				want := t.TempDir()
-				cmd := exec.CommandContext(context.Background(), tarBinary, "--xattrs", "--xattrs-include=*", "--numeric-owner", "-p", "-C", want, "-x")
-				cmd.Stdin = bytes.NewReader(packed)
-				out, err := cmd.CombinedOutput()
-				if err != nil {
-					t.Fatalf("%v\n%s", err, out)
-				}
+				packed := gnuTar(t, nil, append(args, "-C", source, "-c", ".")...)
+				want := unpackedByGNUTar(t, packed)
 				got, size, err := unpackTo(t, bytes.NewReader(packed))
 				must(t, err)
-				if a, b := describe(t, want), describe(t, got); a != b {
-					t.Errorf("GNU tar:\n%s\npodlet:\n%s", a, b)
-				}
+				sameTree(t, want, got)
 				checkSize(t, got, size)
 			})
 		}
 	}
 }
 
-func makeTree(t *testing.T) string {
+// makeTree makes a tree with every kind of file.
+func makeTree(t testing.TB) string {
+	t.Helper()
 	root := t.TempDir()
-	at := func(name string) string { return filepath.Join(root, name) }
-	must(t, os.MkdirAll(at("a/b/"+strings.Repeat("long-name-", 12)+"/"+strings.Repeat("again-", 20)), 0o755))
-	must(t, os.WriteFile(at("a/b/"+strings.Repeat("long-name-", 12)+"/"+strings.Repeat("again-", 20)+"/file"), []byte("deep"), 0o644))
-	must(t, os.WriteFile(at("a/suid"), bytes.Repeat([]byte("0123456789"), 100_000), 0o755))
-	must(t, os.Chown(at("a/suid"), 12, 34))
-	must(t, unix.Chmod(at("a/suid"), 0o4751))
-	must(t, unix.Setxattr(at("a/suid"), "user.x", []byte("y\x00z"), 0))
-	must(t, os.Link(at("a/suid"), at("a/twin")))
-	must(t, os.Symlink("../"+strings.Repeat("t", 150), at("a/link")))
-	must(t, os.Lchown(at("a/link"), 77, 88))
-	must(t, unix.Mkfifo(at("fifo"), 0o620))
-	must(t, unix.Mknod(at("char"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 5))))
-	must(t, unix.Mknod(at("block"), unix.S_IFBLK|0o660, int(unix.Mkdev(7, 300))))
-	must(t, os.WriteFile(at("empty"), nil, 0o000))
-	must(t, os.WriteFile(at("näme with\nnewline"), []byte("odd"), 0o644))
-	must(t, os.Mkdir(at("sticky"), 0o755))
-	must(t, unix.Chmod(at("sticky"), 0o1777))
-	f, err := os.Create(at("sparse"))
-	must(t, err)
-	_, err = f.WriteAt([]byte("middle"), 3<<20)
-	must(t, err)
-	must(t, f.Truncate(9<<20))
-	must(t, f.Close())
-	old := []unix.Timespec{{Sec: 1_500_000_000}, {Sec: 1_500_000_000}}
-	must(t, filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		return unix.UtimesNanoAt(unix.AT_FDCWD, path, old, unix.AT_SYMLINK_NOFOLLOW)
-	}))
+	must(t, tree.Make(root))
 	return root
 }
 
-// describe gives a tree as lines: everything but inode numbers, which stand as the first name of a file with several.
-func describe(t *testing.T, root string) string {
+var withXattrs = []string{"--xattrs", "--xattrs-include=*"}
+
+// gnuTar runs GNU tar as everything here wants it.
+func gnuTar(t testing.TB, stdin io.Reader, args ...string) []byte {
 	t.Helper()
-	var lines []string
-	first := map[uint64]string{}
-	must(t, filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
-		if err != nil {
-			return err
+	binary, err := exec.LookPath("tar")
+	if err != nil {
+		t.Skip("needs GNU tar: apt-get install tar")
+	}
+	cmd := exec.CommandContext(context.Background(), binary, append([]string{"--numeric-owner", "-p"}, args...)...)
+	var said bytes.Buffer
+	cmd.Stdin, cmd.Stderr = stdin, &said
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("tar %q: %v\n%s", args, err, said.String())
+	}
+	return out
+}
+
+func unpackedByGNUTar(t testing.TB, packed []byte) string {
+	t.Helper()
+	root := t.TempDir()
+	must(t, os.Chmod(root, 0o755))
+	gnuTar(t, bytes.NewReader(packed), append(withXattrs, "-C", root, "-x")...)
+	return root
+}
+
+func describe(t testing.TB, root string) string {
+	t.Helper()
+	text, err := tree.Describe(root)
+	must(t, err)
+	return text
+}
+
+func sameTree(t testing.TB, want, got string) {
+	t.Helper()
+	if d := tree.Differ("GNU tar's", describe(t, want), "podlet's", describe(t, got)); d != "" {
+		t.Error(d)
+	}
+}
+
+// TestRoundTrip packs a system's tree with GNU tar, changes it twice as a builder does, and holds what a container sees of the three layers to what GNU tar makes of the same
+// changes: file by file, on the node and as a pod with a user namespace sees it. -roundtrip=DIR takes another tree than the made-up one.
+func TestRoundTrip(t *testing.T) {
+	source := *roundTrip
+	if source == "" {
+		source = t.TempDir()
+		makeSystem(t, source)
+	}
+	first := gnuTar(t, nil, append([]string{"--format=posix", "-C", source, "-c", "."}, withXattrs...)...)
+	want := unpackedByGNUTar(t, first)
+	second, third := changedTwice(t, want)
+
+	s := newStore(t)
+	image := importImage(t, s, testimage.Image{Names: []string{"podlet.test/system:1"}, Layers: []testimage.Layer{
+		{Tar: first, Compression: testimage.Gzip}, {Tar: second, Compression: testimage.Zstd}, {Tar: third},
+	}})
+	m, err := mount.New(t.TempDir(), mount.WayAuto)
+	must(t, err)
+	defer m.Close()
+	root, err := m.Overlay(mount.OverlayConfig{Lower: image.LayerDirs(), ReadOnly: true})
+	must(t, err)
+	defer root.Close()
+	sameTree(t, want, procFD(int(root.Fd()))+"/.")
+	t.Run("user namespace", func(t *testing.T) { sameInUserNamespace(t, m, image, want) })
+}
+
+// changedTwice applies two layers' changes to the tree and gives the layers: what is new or differs by itself, what is gone as whiteouts.
+func changedTwice(t testing.TB, root string) (second, third []byte) {
+	t.Helper()
+	at := func(name string) string { return filepath.Join(root, name) }
+	names, err := os.ReadDir(at("usr/bin"))
+	must(t, err)
+	layer := func(changed []string, gone ...string) []byte {
+		marks := t.TempDir()
+		for _, name := range gone {
+			must(t, os.MkdirAll(filepath.Join(marks, filepath.Dir(name)), 0o755))
+			must(t, os.WriteFile(filepath.Join(marks, name), nil, 0o644))
 		}
-		name, _ := filepath.Rel(root, path)
-		st := lstat(t, path)
-		line := fmt.Sprintf("%q %o %d:%d %d", name, st.Mode, st.Uid, st.Gid, st.Mtim.Sec)
-		if name == "." {
-			line = fmt.Sprintf("root %o", st.Mode)
-		}
-		switch st.Mode & unix.S_IFMT {
-		case unix.S_IFREG:
-			if of, ok := first[st.Ino]; ok {
-				line += " = " + of
+		args := append([]string{"--format=posix", "--no-recursion", "-c"}, withXattrs...)
+		args = append(append(args, "-C", root), changed...)
+		return gnuTar(t, nil, append(append(args, "-C", marks), gone...)...)
+	}
+
+	// The second: a program is gone, another one has a new mode, /etc is begun anew, a directory becomes a file, a file a directory.
+	gone := "usr/bin/" + names[0].Name()
+	other := "usr/bin/" + names[len(names)-1].Name()
+	must(t, os.Remove(at(gone)))
+	must(t, os.RemoveAll(at(other)))
+	must(t, os.Mkdir(at(other), 0o750))
+	must(t, os.WriteFile(at(other+"/inside"), []byte("a directory now"), 0o600))
+	must(t, os.RemoveAll(at("etc")))
+	must(t, os.Mkdir(at("etc"), 0o711))
+	must(t, os.WriteFile(at("etc/hostname"), []byte("anew\n"), 0o640))
+	must(t, os.RemoveAll(at("var")))
+	must(t, os.WriteFile(at("var"), []byte("a file now"), 0o4755))
+	second = layer([]string{".", "usr", "usr/bin", other, other + "/inside", "etc", "etc/hostname", "var"},
+		"usr/bin/.wh."+filepath.Base(gone), "etc/.wh..wh..opq")
+
+	// The third takes some of it back, and a whole tree away.
+	must(t, os.WriteFile(at(gone), []byte("back again"), 0o755))
+	must(t, os.RemoveAll(at(other)))
+	must(t, os.RemoveAll(at("usr/lib")))
+	must(t, os.Remove(at("var")))
+	must(t, os.Mkdir(at("var"), 0o755))
+	must(t, os.Symlink("../run", at("var/run")))
+	third = layer([]string{".", "usr", "usr/bin", gone, "var", "var/run"}, "usr/.wh.lib", "usr/bin/.wh."+filepath.Base(other))
+	return second, third
+}
+
+// sameInUserNamespace looks at the image as the root of a user namespace does whose ids are others on the node.
+func sameInUserNamespace(t *testing.T, m *mount.Mounter, image Image, want string) {
+	features, err := m.Features()
+	must(t, err)
+	if !features.IDMappedLayers {
+		t.Skip("needs overlayfs over idmapped lower layers, Linux 5.19")
+	}
+	ids := []mount.IDMapping{{HostID: 1 << 20, Length: 1 << 16}}
+	user, err := m.UserNS(ids, ids)
+	must(t, err)
+	defer user.Close()
+	root, err := m.Overlay(mount.OverlayConfig{Lower: image.LayerDirs(), ReadOnly: true, UserNS: user})
+	must(t, err)
+	defer root.Close()
+	// The namespace's root must be able to execute it: the build's directory is closed to others.
+	self, err := os.ReadFile("/proc/self/exe")
+	must(t, err)
+	exe := filepath.Join(t.TempDir(), "test")
+	must(t, os.WriteFile(exe, self, 0o755))
+	for dir := filepath.Dir(exe); dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
+		must(t, os.Chmod(dir, 0o755))
+	}
+	cmd := exec.Command(exe)
+	cmd.Env = append(os.Environ(), roleEnv+"=describe")
+	cmd.ExtraFiles = []*os.File{root}
+	mapping := []syscall.SysProcIDMap{{HostID: 1 << 20, Size: 1 << 16}}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWUSER, UidMappings: mapping, GidMappings: mapping, GidMappingsEnableSetgroups: true, Credential: &syscall.Credential{},
+	}
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	got, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("describe the tree in the namespace: %v\n%s", err, said.String())
+	}
+	if d := tree.Differ("GNU tar's", describe(t, want), "the pod's", string(got)); d != "" {
+		t.Error(d)
+	}
+}
+
+// describeRole describes the tree at fd 3.
+func describeRole() int {
+	text, err := tree.Describe("/proc/self/fd/3/.")
+	if err != nil {
+		os.Stderr.WriteString(err.Error() + "\n")
+		return 1
+	}
+	os.Stdout.WriteString(text)
+	return 0
+}
+
+// makeSystem fills root with what a system has, of this machine's own files, and with every kind of file beside.
+func makeSystem(t testing.TB, root string) {
+	t.Helper()
+	names := []string{"etc", "var/spool"}
+	for _, dir := range []string{"usr/bin", "usr/sbin"} {
+		programs, err := os.ReadDir("/" + dir)
+		must(t, err)
+		for _, p := range programs[:min(100, len(programs))] {
+			if info, err := p.Info(); err == nil && info.Size() < 256<<10 {
+				names = append(names, dir+"/"+p.Name())
 			}
-			first[st.Ino] = name
-			data, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			line += fmt.Sprintf(" %d %s", len(data), digestOf(data))
-		case unix.S_IFLNK:
-			target, _ := os.Readlink(path)
-			line += " -> " + target
-		case unix.S_IFCHR, unix.S_IFBLK:
-			line += fmt.Sprintf(" %#x", st.Rdev)
 		}
-		buf := make([]byte, 4096)
-		n, _ := unix.Llistxattr(path, buf)
-		names := strings.Split(strings.Trim(string(buf[:max(n, 0)]), "\x00"), "\x00")
-		sort.Strings(names)
-		for _, x := range names {
-			if x != "" {
-				line += fmt.Sprintf(" %s=%q", x, xattr(path, x))
-			}
-		}
-		lines = append(lines, line)
-		return nil
-	}))
-	return strings.Join(lines, "\n")
+	}
+	packed := gnuTar(t, nil, append(append([]string{"-C", "/", "-c"}, withXattrs...), names...)...)
+	gnuTar(t, bytes.NewReader(packed), append(withXattrs, "-C", root, "-x")...)
+	for _, name := range []string{"odd", "usr/lib"} {
+		must(t, os.MkdirAll(filepath.Join(root, name), 0o755))
+		must(t, tree.Make(filepath.Join(root, name)))
+	}
 }

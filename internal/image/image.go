@@ -63,6 +63,10 @@ type Image struct {
 	Size     int64
 	Config   Config
 	Imported time.Time
+	// Pinned: the image shouldn't be collected; see [Store.SetPinned] and [Store.ImportDir].
+	Pinned bool
+	// InUse: some holder has it; see [Store.Hold].
+	InUse bool
 
 	layerDirs []string
 }
@@ -82,6 +86,8 @@ func (s *Store) viewLocked(i *imageState) Image {
 		}
 	}
 	v.layerDirs = s.layerDirsLocked(i.Layers)
+	v.Pinned = s.mu.imported[i.ID] || s.mu.pinned.Has(&v)
+	v.InUse = s.inUseLocked(i.ID)
 	return v
 }
 
@@ -111,9 +117,11 @@ func (s *Store) List() []Image {
 			all = append(all, s.viewLocked(i))
 		}
 	}
-	slices.SortFunc(all, func(a, b Image) int { return cmp.Compare(a.ID.s, b.ID.s) })
+	slices.SortFunc(all, byID)
 	return all
 }
+
+func byID(a, b Image) int { return cmp.Compare(a.ID.s, b.ID.s) }
 
 // Get finds an image by name ("busybox", "host/repo:tag", "repo@sha256:…"), by id ("sha256:…" or its digits) or by at least eight digits of an id that
 // fit one image alone. A name wins over an id's beginning. The error is ErrNotFound, or ErrInvalid for what can't be a reference.

@@ -3,6 +3,7 @@ package image
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -17,14 +18,14 @@ import (
 // layer is unpacked, and get what the layers below say once these are there: when the first image is made of the layer. (A layer shared by images that disagree
 // on it follows the first.)
 
-// implicitDirs are the directories of one layer without an entry, by their path from the layer's root, as the kernel gives it: "/tmp".
+// implicitDirs are the directories of one layer without an entry: by their inodes, their paths from the layer's root, as the kernel gives them: "/tmp".
 type implicitDirs struct {
-	paths map[string]bool
+	paths map[uint64]string
 	bytes int
 }
 
 // add notes the directory open at fd. Beyond the bound nothing is noted: such a directory stays root's, mode 755.
-func (d *implicitDirs) add(fd int) error {
+func (d *implicitDirs) add(fd int, st *unix.Stat_t) error {
 	path, err := pathIn(fd)
 	if err != nil {
 		return err
@@ -33,24 +34,14 @@ func (d *implicitDirs) add(fd int) error {
 		return nil
 	}
 	if d.paths == nil {
-		d.paths = map[string]bool{}
+		d.paths = map[uint64]string{}
 	}
-	d.paths[path] = true
+	d.paths[st.Ino] = path
 	return nil
 }
 
-// forget: the directory at fd has an entry of its own, or hides what is below it.
-func (d *implicitDirs) forget(fd int) error {
-	if len(d.paths) == 0 {
-		return nil
-	}
-	path, err := pathIn(fd)
-	if err != nil {
-		return err
-	}
-	delete(d.paths, path)
-	return nil
-}
+// forget: the directory has an entry of its own, hides what is below it, or goes.
+func (d *implicitDirs) forget(st *unix.Stat_t) { delete(d.paths, st.Ino) }
 
 // pathIn gives the path of the directory open at fd from the layer's root. By links a tar could go deeper than any path is long: what is there
 // couldn't be named by anyone, so it is refused.
@@ -65,13 +56,7 @@ func pathIn(fd int) (string, error) {
 // list gives the paths, those of parents before those of children, as bytes: they needn't be UTF-8.
 func (d *implicitDirs) list() [][]byte {
 	var all [][]byte
-	for _, p := range slices.Sorted(func(yield func(string) bool) {
-		for p := range d.paths {
-			if !yield(p) {
-				return
-			}
-		}
-	}) {
+	for _, p := range slices.Sorted(maps.Values(d.paths)) {
 		all = append(all, []byte(p))
 	}
 	return all

@@ -9,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"podlet/internal/mount"
@@ -18,7 +19,7 @@ import (
 type ImportOptions struct {
 	// Name names the image of an archive that holds one, instead of what the archive says, or completes tags that the archive has without a name. "": the archive's own names.
 	Name string
-	// Progress, if set, is told how far a layer is, by the goroutine that called Import.
+	// Progress, if set, is told how far a layer is, by one goroutine at a time.
 	Progress func(LayerProgress)
 }
 
@@ -140,26 +141,49 @@ func (s *Store) importOne(ctx context.Context, a archive, f *found, o ImportOpti
 	}
 	pins := s.Pins()
 	defer pins.Release()
-	for i, l := range f.layers {
-		err := s.EnsureLayer(ctx, pins, LayerSource{
-			DiffID: config.diffIDs[i], Blob: l.blob, Size: l.size, Progress: o.Progress,
-			Open: func(context.Context) (io.ReadCloser, error) {
-				r, size, err := a.open(l.file)
-				if errors.Is(err, fs.ErrNotExist) {
-					return nil, invalid("not in the archive: %w", err)
-				}
-				if err == nil && l.size >= 0 && size != l.size {
-					r.Close()
-					return nil, invalid("%d bytes: its descriptor says %d", size, l.size)
-				}
-				return r, err
-			},
-		})
-		if err != nil {
-			return Image{}, err
-		}
+	var sizes []int64
+	for _, l := range f.layers {
+		sizes = append(sizes, l.size)
+	}
+	progress := oneAtATime(o.Progress)
+	err = s.eachLayer(ctx, layersAtATime, sizes, func(ctx context.Context, i int) error {
+		return s.EnsureLayer(ctx, pins, f.layers[i].source(a, config.diffIDs[i], progress))
+	})
+	if err != nil {
+		return Image{}, err
 	}
 	return s.AddImage(ctx, f.config, f.names, f.target)
+}
+
+// source is where the layer's bytes come from.
+func (l *foundLayer) source(a archive, diffID Digest, progress func(LayerProgress)) LayerSource {
+	return LayerSource{
+		DiffID: diffID, Blob: l.blob, Size: l.size, Progress: progress,
+		Open: func(context.Context) (io.ReadCloser, error) {
+			r, size, err := a.open(l.file)
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil, invalid("not in the archive: %w", err)
+			}
+			if err == nil && l.size >= 0 && size != l.size {
+				r.Close()
+				return nil, invalid("%d bytes: its descriptor says %d", size, l.size)
+			}
+			return r, err
+		},
+	}
+}
+
+// oneAtATime makes a function for several goroutines of one that is for one; nil stays nil.
+func oneAtATime(progress func(LayerProgress)) func(LayerProgress) {
+	if progress == nil {
+		return nil
+	}
+	var mu sync.Mutex
+	return func(p LayerProgress) {
+		mu.Lock()
+		defer mu.Unlock()
+		progress(p)
+	}
 }
 
 // AddImage makes an image of layers that are there (and pinned by the caller), or gives one that is there more names. config is the image's config; names are names with a tag, of which other images lose

@@ -21,15 +21,21 @@ const (
 // layerRecord is what the disk knows of a layer.
 type layerRecord struct {
 	DiffID Digest `json:"diffID"`
+	// Form says what the layer is on the disk. "" is a tree that overlayfs takes as it is; there is no other yet (docs/images.md), and one of a later podlet is thrown away.
+	Form string `json:"form,omitempty"`
 	// Bytes and Inodes are what the tree takes on the disk, counted as it was unpacked.
 	Bytes  int64 `json:"bytes"`
 	Inodes int64 `json:"inodes"`
 	// OpaqueRoot: the layer hides all layers below it (a whiteout of everything in the root directory, where overlayfs reads no mark).
 	OpaqueRoot bool `json:"opaqueRoot,omitempty"`
 	// Implicit: see settleLayers; empty once that was done.
-	Implicit [][]byte  `json:"implicit,omitempty"`
-	Boot     string    `json:"boot"`
-	Unpacked time.Time `json:"unpacked"`
+	Implicit [][]byte `json:"implicit,omitempty"`
+	// Headers is the size of the file with the tar's headers (headers.go), in bytes; 0: there is none, for the reason NoHeaders, or because an older podlet kept none.
+	Headers   int64     `json:"headers,omitempty"`
+	NoHeaders string    `json:"noHeaders,omitempty"`
+	TarBytes  int64     `json:"tarBytes,omitempty"` // of the uncompressed tar
+	Boot      string    `json:"boot"`
+	Unpacked  time.Time `json:"unpacked"`
 }
 
 // layerState is a complete layer. The fields beside the record are guarded by Store.mu.
@@ -64,6 +70,8 @@ type LayerSource struct {
 // LayerProgress is how far one layer is.
 type LayerProgress struct {
 	DiffID Digest
+	// Blob is the digest of its bytes as they come, zero where nobody told it.
+	Blob Digest `json:",omitzero"`
 	// Read are bytes of the source, Size their total or -1; Entries are files, directories and the like written.
 	Read, Size, Entries int64
 	// Done: the layer is complete. Shared: the store had it, or another import made it.
@@ -150,46 +158,93 @@ func (src *LayerSource) report(p LayerProgress) {
 	if src.Progress == nil {
 		return
 	}
-	p.DiffID, p.Size = src.DiffID, src.Size
+	p.DiffID, p.Blob, p.Size = src.DiffID, src.Blob, src.Size
 	src.Progress(p)
 }
 
+// ensureUnnamed is EnsureLayer for a layer whose diffID nobody knows before it is unpacked: it is what comes out. What makes the bytes must verify them.
+func (s *Store) ensureUnnamed(ctx context.Context, pins *Pins, src LayerSource) (Digest, error) {
+	tmp, l, err := s.makeLayer(ctx, src)
+	if err != nil {
+		return Digest{}, err
+	}
+	for {
+		shared, wait := s.claim(pins, l.DiffID)
+		if shared {
+			s.removeAll([]string{tmp})
+			return l.DiffID, nil
+		}
+		if wait == nil {
+			break
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			s.removeAll([]string{tmp})
+			return Digest{}, context.Cause(ctx)
+		}
+	}
+	defer s.land(l.DiffID)
+	return l.DiffID, s.placeLayer(pins, tmp, l)
+}
+
 // addLayer unpacks aside, verifies, and puts the layer in its place.
-func (s *Store) addLayer(ctx context.Context, pins *Pins, src LayerSource) (err error) {
+func (s *Store) addLayer(ctx context.Context, pins *Pins, src LayerSource) error {
+	tmp, l, err := s.makeLayer(ctx, src)
+	if err != nil {
+		return err
+	}
+	return s.placeLayer(pins, tmp, l)
+}
+
+// makeLayer unpacks and verifies a layer in tmp, of which nothing is left on an error.
+func (s *Store) makeLayer(ctx context.Context, src LayerSource) (made string, l *layerState, err error) {
 	tmp := s.newTmp()
 	complete := false
 	defer func() {
 		// A decoder's panic is one import's failure, not the daemon's end (CVE-2026-95839).
 		if p := recover(); p != nil {
 			s.log.Error("panic while unpacking", "layer", src.DiffID, "panic", p, "stack", string(debug.Stack()))
-			err = fmt.Errorf("panic while unpacking: %v", p)
+			err = fmt.Errorf("unpacking: %w: %v", ErrPanic, p)
 		}
 		if !complete {
 			s.removeAll([]string{tmp})
 		}
 	}()
 	if err := s.root.Mkdir(tmp, 0o700); err != nil {
-		return err
+		return "", nil, err
 	}
 	s.step("layer begun")
 	tree, err := s.unpackInto(ctx, path.Join(tmp, dirDiff), src)
 	if err != nil {
-		return err
+		return "", nil, err
 	}
-	l := &layerState{pins: 1, layerRecord: layerRecord{
-		DiffID: src.DiffID, Bytes: tree.bytes, Inodes: tree.inodes, OpaqueRoot: tree.opaqueRoot, Implicit: tree.implicit,
+	l = &layerState{pins: 1, layerRecord: layerRecord{
+		DiffID: tree.diffID, Bytes: tree.bytes, Inodes: tree.inodes, OpaqueRoot: tree.opaqueRoot, Implicit: tree.implicit,
+		Headers: tree.headers, NoHeaders: tree.noHeaders, TarBytes: tree.tar,
 		Boot: s.boot, Unpacked: time.Now().UTC(),
 	}}
 	s.step("layer unpacked")
 	data, err := encodeRecord(&l.layerRecord)
 	if err != nil {
-		return err
+		return "", nil, err
 	}
 	if err := writeFile(s.root, path.Join(tmp, fileRecord), data); err != nil {
-		return err
+		return "", nil, err
 	}
 	s.step("layer recorded")
+	complete = true
+	return tmp, l, nil
+}
 
+// placeLayer makes the layer in tmp visible, pinned.
+func (s *Store) placeLayer(pins *Pins, tmp string, l *layerState) error {
+	complete := false
+	defer func() {
+		if !complete {
+			s.removeAll([]string{tmp})
+		}
+	}()
 	s.commit.Lock()
 	defer s.commit.Unlock()
 	if err := s.root.Rename(tmp, l.dir()); errors.Is(err, fs.ErrExist) || errors.Is(err, unix.ENOTEMPTY) {

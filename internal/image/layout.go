@@ -111,6 +111,9 @@ func (l *layoutReader) resolve(d descriptor, depth int) (*found, error) {
 		return nil, err
 	}
 	if kind == kindManifest {
+		if err := doc.refuseArtifact(); err != nil {
+			return nil, err
+		}
 		return l.manifest(doc)
 	}
 	if err := l.see(len(*doc.Manifests)); err != nil {

@@ -13,6 +13,7 @@ const (
 	maxArchiveEntries = 1 << 16 // files in an import archive
 	maxHeaderBytes    = 1 << 20 // all headers that belong to one tar entry: extended headers, long names, sparse maps
 	maxLayerEntries   = 1 << 22
+	maxHeadersFile    = 64 << 20  // what is kept of one layer's headers, compressed
 	maxSparseBytes    = 256 << 30 // logical size of all sparse files of one layer
 	maxPathBytes      = 4095      // PATH_MAX without its NUL
 	maxNameBytes      = 255       // NAME_MAX

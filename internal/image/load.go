@@ -3,6 +3,7 @@ package image
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"path"
 	"strconv"
@@ -86,6 +87,9 @@ func (s *Store) loadLayer(name string) (*layerState, error) {
 	}
 	if l.DiffID != id {
 		return nil, errors.New("its record is another layer's: " + l.DiffID.String())
+	}
+	if l.Form != "" {
+		return nil, fmt.Errorf("it has the form %s, of a later podlet", quote(l.Form))
 	}
 	if fi, err := s.root.Lstat(path.Join(name, dirDiff)); err != nil || !fi.IsDir() {
 		return nil, errors.Join(errors.New("its tree is missing"), err)
@@ -173,7 +177,9 @@ func (s *Store) quarantine(name string, reason error) {
 	s.log.Error("image record quarantined: the image must be pulled or imported again", "record", name, "to", to, "reason", reason)
 	id, err := digestFromHex(path.Base(name))
 	if err == nil {
+		s.mu.Lock()
 		s.mu.lost = append(s.mu.lost, Lost{ID: id, Reason: reason.Error()})
+		s.mu.Unlock()
 	}
 	if err := s.root.Rename(name, to); err != nil {
 		s.log.Error("can't quarantine, removing", "record", name, "err", err)

@@ -25,7 +25,7 @@ func parseName(name string) (reference.Named, error) {
 	}
 	named, err := reference.ParseDockerRef(name)
 	if err != nil {
-		return nil, invalid("image name %s: %w", quote(name), err)
+		return nil, invalid("image name %s: %s", quote(name), whyNoName(err))
 	}
 	if digested, ok := named.(reference.Digested); ok {
 		// The library allows algorithms podlet has no use for.
@@ -34,6 +34,15 @@ func parseName(name string) (reference.Named, error) {
 		}
 	}
 	return named, nil
+}
+
+// whyNoName gives the library's reason without the name, which it repeats as it came: as long, and with whatever bytes.
+func whyNoName(err error) string {
+	before, rest, repeats := strings.Cut(err.Error(), " (")
+	if !repeats {
+		return before
+	}
+	return before + rest[strings.LastIndexByte(rest, ')')+1:]
 }
 
 // withDigest gives "repository@digest" for a name that has a tag or a digest.

@@ -41,4 +41,13 @@ func TestNormalizeName(t *testing.T) {
 			t.Errorf("%s: %v", quote(name), err)
 		}
 	}
+	for name, want := range map[string]string{
+		"Busy\n\xffbox": `image name "Busy\n\xffbox": invalid reference format: repository name must be lowercase`,
+		"a b":           `image name "a b": invalid reference format`,
+		"A) (B)":        `image name "A) (B)": invalid reference format: repository name must be lowercase`,
+	} {
+		if _, err := NormalizeName(name); err == nil || err.Error() != want {
+			t.Errorf("%s: %v", quote(name), err)
+		}
+	}
 }

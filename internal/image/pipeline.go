@@ -91,7 +91,7 @@ func (p *pipeline) stage(work func(out chan<- chunk)) <-chan chunk {
 			// A decoder's panic is one import's failure, not the daemon's end (CVE-2026-95839).
 			if v := recover(); v != nil {
 				p.s.log.Error("panic while unpacking", "panic", v, "stack", string(debug.Stack()))
-				out <- chunk{err: fmt.Errorf("panic while unpacking: %v", v)}
+				out <- chunk{err: fmt.Errorf("unpacking: %w: %v", ErrPanic, v)}
 			}
 		}()
 		work(out)

@@ -1,14 +1,10 @@
 package image
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"runtime/debug"
-	"slices"
-	"sync"
 	"time"
 )
 
@@ -29,7 +25,7 @@ type Remote interface {
 type PullOptions struct {
 	// Parallel is how many layers are fetched and unpacked at a time; 0: 4.
 	Parallel int
-	// Progress, if set, is told how far a layer is, by several goroutines at a time.
+	// Progress, if set, is told of each layer, from the lowest up, before any is begun; then how far each is, by several goroutines at a time.
 	Progress func(LayerProgress)
 }
 
@@ -97,6 +93,9 @@ func (p *puller) resolve(ctx context.Context, full string) error {
 		if d, err = choose(*doc.Manifests); err != nil {
 			return err
 		}
+	}
+	if p.manifest.isArtifact() {
+		return nil
 	}
 	if err := p.readConfig(ctx); err != nil {
 		return fmt.Errorf("config: %w", err)
@@ -206,57 +205,26 @@ func (p *puller) checkConfig() error {
 	return nil
 }
 
-// layers makes sure of all layers, several at a time. The first that fails ends the others. The largest begin, so that none of them is worked on alone at
-// the end; to the result the order is nothing, since each layer has a directory of its own.
+// layers makes sure of all layers, several at a time.
 func (p *puller) layers(ctx context.Context, pins *Pins, o PullOptions) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	parallel := o.Parallel
 	if parallel <= 0 {
-		parallel = 4
+		parallel = layersAtATime
 	}
-	slots := make(chan struct{}, parallel)
-	var workers sync.WaitGroup
-	defer workers.Wait()
-	for _, i := range p.largestFirst() {
-		select {
-		case slots <- struct{}{}:
-		case <-ctx.Done():
-		}
-		if ctx.Err() != nil {
-			break
-		}
-		workers.Add(1)
-		p.s.background(ctx, "pull a layer", func(ctx context.Context) {
-			defer workers.Done()
-			defer func() { <-slots }()
-			if err := p.layer(ctx, pins, i, o.Progress); err != nil {
-				cancel(err)
-			}
-		})
+	if p.manifest.isArtifact() {
+		return p.s.eachLayer(ctx, 1, []int64{0}, func(ctx context.Context, _ int) error { return p.artifact(ctx, pins, o.Progress) })
 	}
-	workers.Wait()
-	return context.Cause(ctx)
+	var sizes []int64
+	for i, d := range *p.manifest.Layers {
+		sizes = append(sizes, d.Size)
+		if o.Progress != nil {
+			o.Progress(LayerProgress{DiffID: p.config.diffIDs[i], Blob: d.Digest, Size: d.Size})
+		}
+	}
+	return p.s.eachLayer(ctx, parallel, sizes, func(ctx context.Context, i int) error { return p.layer(ctx, pins, i, o.Progress) })
 }
 
-// largestFirst gives the layers' indices in the order of their sizes.
-func (p *puller) largestFirst() []int {
-	layers := *p.manifest.Layers
-	order := make([]int, len(layers))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(layers[b].Size, layers[a].Size) })
-	return order
-}
-
-func (p *puller) layer(ctx context.Context, pins *Pins, i int, progress func(LayerProgress)) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			p.s.log.Error("panic while pulling", "layer", i, "panic", v, "stack", string(debug.Stack()))
-			err = fmt.Errorf("panic while pulling layer %d: %v", i, v)
-		}
-	}()
+func (p *puller) layer(ctx context.Context, pins *Pins, i int, progress func(LayerProgress)) error {
 	d := (*p.manifest.Layers)[i]
 	src := LayerSource{
 		DiffID: p.config.diffIDs[i], Blob: d.Digest, Size: d.Size, Progress: progress,

@@ -54,7 +54,7 @@ func TestUnpackAgainstSwapper(t *testing.T) {
 	}
 	data := tarOf(t, layer)
 	for range 300 {
-		_, err = unpack(ctx, bytes.NewReader(data), tree, func(int64) {})
+		_, err = s.unpack(ctx, bytes.NewReader(data), tree, func(int64) {}, nil)
 		if err != nil && !errors.Is(err, ErrInvalid) && !errors.Is(err, unix.EEXIST) && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) && !errors.Is(err, unix.ELOOP) {
 			t.Error(err)
 		}

@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -30,6 +31,7 @@ type Store struct {
 	boot    string
 	log     *slog.Logger
 	mounter *mount.Mounter
+	nonce   string // begins the names in tmp that this process makes
 	// step is told what was just done to the disk. Tests end the process there.
 	step func(what string)
 
@@ -53,6 +55,11 @@ type Store struct {
 		// flights are the layers being unpacked.
 		flights map[Digest]*flight
 		lost    []Lost
+		// pinned are the images that are pinned by name, imported those of the import directory.
+		pinned   *Pinned
+		imported map[Digest]bool
+		// unremoved are names in tmp that could not be removed.
+		unremoved []string
 	}
 }
 
@@ -69,11 +76,16 @@ type Lost struct {
 // What a crash or a power cut left is taken care of: incomplete things are swept, layers that may not have reached the disk are thrown away
 // with their images (see Lost), records that can't be read are quarantined. None of these is an error. The caller ends the Store with Close.
 func Open(root string) (*Store, error) {
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	boot, err := bootID()
 	if err != nil {
 		return nil, fmt.Errorf("open image store: %w", err)
 	}
-	return open(root, strings.TrimSpace(string(boot)))
+	return open(root, boot)
+}
+
+func bootID() (string, error) {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(boot)), err
 }
 
 func open(path, boot string) (*Store, error) {
@@ -82,18 +94,15 @@ func open(path, boot string) (*Store, error) {
 		return nil, fmt.Errorf("open image store: %w", err)
 	}
 	s.boot = boot
-	s.step = func(string) {}
-	s.log = slog.With("store", s.path)
 	s.sync = make(chan struct{}, 1)
 	s.swept = make(chan struct{})
 	s.mu.images = map[Digest]*imageState{}
 	s.mu.layers = map[Digest]*layerState{}
 	s.mu.holds = map[string]Digest{}
 	s.mu.flights = map[Digest]*flight{}
+	s.mu.imported = map[Digest]bool{}
 	if err := s.load(); err != nil {
-		s.mounter.Close()
-		s.root.Close()
-		s.lock.Close()
+		s.unlock()
 		return nil, fmt.Errorf("open image store %s: %w", s.path, err)
 	}
 	return s, nil
@@ -145,7 +154,15 @@ func openLocked(path string) (*Store, error) {
 		root.Close()
 		return nil, err
 	}
-	return &Store{path: path, root: root, lock: lock, mounter: mounter}, nil
+	return &Store{
+		path: path, root: root, lock: lock, mounter: mounter, nonce: rand.Text()[:8] + "-", step: func(string) {}, log: slog.With("store", path),
+	}, nil
+}
+
+// unlock lets go of what openLocked took.
+func (s *Store) unlock() error {
+	err := s.mounter.Close()
+	return errors.Join(err, s.root.Close(), s.lock.Close())
 }
 
 // Close ends the store's goroutines and lets go of the lock. No call may be under way or follow. Layers that aren't durable yet are made so first, which
@@ -153,8 +170,7 @@ func openLocked(path string) (*Store, error) {
 func (s *Store) Close() error {
 	s.stop()
 	s.workers.Wait()
-	err := s.mounter.Close()
-	return errors.Join(err, s.root.Close(), s.lock.Close())
+	return s.unlock()
 }
 
 // Lost gives the images that Open could not keep.

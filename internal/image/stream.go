@@ -3,9 +3,11 @@ package image
 import (
 	"context"
 	"errors"
+	"fmt"
 	"hash"
 	"io"
 	"os"
+	"path"
 	"sync/atomic"
 
 	"podlet/internal/mount"
@@ -39,14 +41,20 @@ func (s *Store) unpackInto(ctx context.Context, dir string, src LayerSource) (tr
 	}
 	tarHash := src.DiffID.newHash()
 	out := p.readAhead(plain, tarHash)
-	size, err := unpack(ctx, out, tree, func(entries int64) {
+	headers := path.Join(path.Dir(dir), fileHeaders)
+	keep, err := s.newHeaders(headers)
+	if err != nil {
+		return treeSize{}, err
+	}
+	defer keep.f.Close()
+	size, err := s.unpack(ctx, out, tree, func(entries int64) {
 		src.report(LayerProgress{Read: in.n.Load(), Entries: entries})
-	})
+	}, keep)
 	if err != nil {
 		return treeSize{}, explain(ctx, err)
 	}
 	// What follows the archive's end belongs to the digests too.
-	if _, err := io.Copy(io.Discard, out); err != nil {
+	if _, err := io.Copy(keep, out); err != nil {
 		return treeSize{}, explain(ctx, invalid("after the tar's end: %w", err))
 	}
 	if _, err := io.Copy(io.Discard, compressed); err != nil {
@@ -59,9 +67,14 @@ func (s *Store) unpackInto(ctx context.Context, dir string, src LayerSource) (tr
 	if blobHash != nil && src.Blob.sum(blobHash) != src.Blob {
 		return treeSize{}, &unverifiedError{invalid("its bytes have the digest %s, not %s", src.Blob.sum(blobHash), src.Blob)}
 	}
-	if got := src.DiffID.sum(tarHash); got != src.DiffID {
-		return treeSize{}, invalid("its tar has the diffID %s, not what the config says", got)
+	size.diffID = src.DiffID.sum(tarHash)
+	if !src.DiffID.IsZero() && size.diffID != src.DiffID {
+		return treeSize{}, invalid("its tar has the diffID %s, not what the config says", size.diffID)
 	}
+	if size.headers, size.noHeaders, err = s.endHeaders(keep, headers); err != nil {
+		return treeSize{}, fmt.Errorf("keep its headers: %w", err)
+	}
+	size.bytes, size.tar = size.bytes+size.headers, keep.n
 	src.report(LayerProgress{Read: read, Entries: size.entries, Done: true})
 	return size, nil
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // newTmp gives a free name in tmp.
-func (s *Store) newTmp() string { return path.Join(dirTmp, rand.Text()) }
+func (s *Store) newTmp() string { return path.Join(dirTmp, s.nonce+rand.Text()) }
 
 // discard removes a file or tree of the store's own. Where it can it is moved aside first, so that its name is free at once and no half-removed thing
 // bears it; with no space left for that it is removed in its place. The returned name is what is left to remove: "" for nothing.
@@ -32,6 +32,9 @@ func (s *Store) removeAll(names []string) {
 	for _, name := range names {
 		if err := s.root.RemoveAll(name); err != nil {
 			s.log.Error("can't remove; tried again at the next start", "path", name, "err", err)
+			s.mu.Lock()
+			s.mu.unremoved = append(s.mu.unremoved, name)
+			s.mu.Unlock()
 		}
 	}
 }

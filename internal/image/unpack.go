@@ -17,9 +17,14 @@ import (
 type treeSize struct {
 	// bytes and inodes are what it takes on the disk; entries are those of the tar.
 	bytes, inodes, entries int64
+	diffID                 Digest // of its tar
 	opaqueRoot             bool
 	// implicit are the directories that had no entry.
 	implicit [][]byte
+	// headers is the size of the file with the tar's headers, 0 where there is none for the reason noHeaders.
+	headers   int64
+	noHeaders string
+	tar       int64 // bytes of the tar
 }
 
 // unpack writes the tree of a layer's tar (OCI image specification, layer.md) below root, an empty directory, as overlayfs wants a lower layer. An
@@ -32,28 +37,23 @@ type treeSize struct {
 //   - Whiteouts become overlayfs's own marks, each in constant time: nothing is listed, no lower layer is looked at (CVE-2026-95838).
 //   - Headers, names, entries and the size of sparse files have bounds (limits.go).
 //
-// A directory's time is set at the end, since what is made in it changes it; times and ids of directories wait in an unlinked file, not in memory.
+// Small files are written beside it, by the writers of smallFiles; what the tree's names mean is decided here alone, in the tar's order.
 //
-// The caller removes what an error leaves. progress is told the number of entries now and then.
-func unpack(ctx context.Context, r io.Reader, root *os.File, progress func(entries int64)) (treeSize, error) {
-	u := &unpacker{ctx: ctx, root: int(root.Fd()), parent: -1, progress: progress, buf: make([]byte, 128<<10)}
-	defer u.forgetParent()
-	late, err := newLateDirs(u.root)
+// The caller removes what an error leaves. progress is told the number of entries now and then, keep
+// (unless nil) what the tar has beside the files' contents.
+func (s *Store) unpack(ctx context.Context, r io.Reader, root *os.File, progress func(entries int64), keep *headersWriter) (treeSize, error) {
+	u := &unpacker{ctx: ctx, root: int(root.Fd()), progress: progress, buf: make([]byte, 128<<10), small: s.newSmallFiles(ctx), keep: keep}
+	defer u.dirs.drop()
+	err := u.entries(r)
 	if err != nil {
+		u.small.fail(err)
+	}
+	// What a writer says is about an entry before the one that err is about.
+	if err := u.small.end(); err != nil {
 		return treeSize{}, err
 	}
-	defer late.close()
-	u.late = late
-	if err := u.count(u.root); err != nil {
-		return treeSize{}, err
-	}
-	if err := u.implicit.add(u.root); err != nil {
-		return treeSize{}, err
-	}
-	if err := u.entries(r); err != nil {
-		return treeSize{}, err
-	}
-	if err := late.apply(u.root); err != nil {
+	u.size.bytes += u.small.bytes.Load()
+	if err := u.dirs.end(); err != nil {
 		return treeSize{}, err
 	}
 	u.size.implicit = u.implicit.list()
@@ -65,19 +65,19 @@ type unpacker struct {
 	root     int
 	progress func(entries int64)
 	buf      []byte
-	late     *lateDirs
-	size     treeSize
+	size     treeSize // but for the bytes of small files
+	small    *smallFiles
+	keep     *headersWriter
+	dirs     openDirs
 	implicit implicitDirs
 	sparse   int64 // logical bytes of sparse files so far
-
-	// parent is the open directory parentPath, where the last entry went: the next one usually goes there too. It can't go stale: whatever
-	// replaces a directory has another parent.
-	parent     int
-	parentPath string
 }
 
 func (u *unpacker) entries(r io.Reader) error {
-	guard := &headerGuard{r: r}
+	if err := u.begin(); err != nil {
+		return err
+	}
+	guard := &headerGuard{r: r, keep: u.keep}
 	tr := tar.NewReader(guard)
 	for {
 		if u.ctx.Err() != nil {
@@ -102,6 +102,9 @@ func (u *unpacker) entries(r io.Reader) error {
 		if err := u.entry(h, tr); err != nil {
 			return fmt.Errorf("entry %s: %w", quote(h.Name), err)
 		}
+		if u.small.failed.Load() != nil {
+			return u.small.err()
+		}
 		// Whatever of the body nobody wanted is read here: in Next it would count as header.
 		if _, err := io.Copy(io.Discard, tr); err != nil {
 			return invalid("tar: entry %s: %w", quote(h.Name), err)
@@ -111,6 +114,21 @@ func (u *unpacker) entries(r io.Reader) error {
 		return invalid("tar: empty, not even an end of archive")
 	}
 	return nil
+}
+
+// begin opens the root, which has no entry so far.
+func (u *unpacker) begin() error {
+	fd, err := openat2(u.root, ".", openDirFlags, 0, plain)
+	if err != nil {
+		return os.NewSyscallError("open directory", err)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		unix.Close(fd)
+		return os.NewSyscallError("fstat", err)
+	}
+	u.count(&st)
+	return errors.Join(u.dirs.pushOpened("", fd, &st), u.implicit.add(fd, &st))
 }
 
 func (u *unpacker) entry(h *tar.Header, body io.Reader) error {
@@ -127,6 +145,9 @@ func (u *unpacker) entry(h *tar.Header, body io.Reader) error {
 	if name == "" {
 		if h.Typeflag != tar.TypeDir {
 			return invalid("the layer's root can only be a directory")
+		}
+		if _, err := u.openParent(""); err != nil {
+			return err
 		}
 		return u.directory(u.root, ".", "", h)
 	}
@@ -177,54 +198,54 @@ func cleanName(name string) (string, error) {
 	return strings.Join(kept, "/"), nil
 }
 
-// openParent gives an O_PATH fd of the directory dir, which it keeps. What is missing of it is made, as root's, mode 755.
+// openParent gives an fd of the directory dir, which is openDirs's. What is missing of it is made, as root's, mode 755.
 func (u *unpacker) openParent(dir string) (int, error) {
-	if u.parent >= 0 && u.parentPath == dir {
-		return u.parent, nil
-	}
-	u.forgetParent()
-	fd, err := u.openDir(dir)
+	above, err := u.dirs.find(dir)
 	if err != nil {
 		return -1, err
 	}
-	u.parent, u.parentPath = fd, dir
-	return fd, nil
-}
-
-func (u *unpacker) forgetParent() {
-	if u.parent >= 0 {
-		unix.Close(u.parent)
+	at, whole := u.root, ""
+	if above != nil {
+		if above.path == dir {
+			return above.fd, nil
+		}
+		at, whole = above.fd, above.path
 	}
-	u.parent = -1
-}
-
-const openDirFlags = unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW
-
-func (u *unpacker) openDir(dir string) (int, error) {
-	if dir == "" {
-		dir = "."
+	rest := strings.TrimPrefix(strings.TrimPrefix(dir, whole), "/")
+	if rest == "" {
+		rest = "."
 	}
-	fd, err := openat2(u.root, dir, openDirFlags, 0, plain)
+	fd, err := openat2(at, rest, openDirFlags, 0, plain)
 	switch err {
 	case nil:
-		return fd, nil
+		return fd, u.enter(fd, dir)
 	case unix.ENOENT, unix.ENOTDIR, unix.ELOOP:
-		return u.walk(dir)
+		if above == nil {
+			// Something may be made in the root, so it has to be among the open ones.
+			if at, err = u.openParent(""); err != nil {
+				return -1, err
+			}
+		}
+		return u.walk(at, whole, rest)
 	}
 	return -1, &os.PathError{Op: "open directory", Path: quote(dir), Err: err}
 }
 
-// walk is openDir step by step: it makes what is missing and follows links of this layer.
-func (u *unpacker) walk(dir string) (int, error) {
-	at, err := openat2(u.root, ".", openDirFlags, 0, plain)
-	if err != nil {
-		return -1, err
+// enter gives a directory that was there to openDirs.
+func (u *unpacker) enter(fd int, path string) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		unix.Close(fd)
+		return os.NewSyscallError("fstat", err)
 	}
-	done := ""
-	for part := range strings.SplitSeq(dir, "/") {
-		done = path.Join(done, part)
-		next, err := u.step(at, part, done)
-		unix.Close(at)
+	return u.dirs.pushOpened(path, fd, &st)
+}
+
+// walk is openParent step by step, from the open directory at, whose path is whole: it makes what is missing and follows links of this layer.
+func (u *unpacker) walk(at int, whole, rest string) (int, error) {
+	for part := range strings.SplitSeq(rest, "/") {
+		whole = path.Join(whole, part)
+		next, err := u.step(at, part, whole)
 		if err != nil {
 			return -1, err
 		}
@@ -236,42 +257,44 @@ func (u *unpacker) walk(dir string) (int, error) {
 // step opens the directory name of at; whole is its path from the root.
 func (u *unpacker) step(at int, name, whole string) (int, error) {
 	fd, err := openat2(at, name, openDirFlags, 0, plain)
-	if err == unix.ENOENT {
+	switch err {
+	case nil:
+		return fd, u.enter(fd, whole)
+	case unix.ENOENT:
 		if err := unix.Mkdirat(at, name, 0o755); err != nil {
 			return -1, &os.PathError{Op: "mkdir", Path: quote(whole), Err: err}
 		}
-		if fd, err = openat2(at, name, openDirFlags, 0, plain); err == nil {
-			err = errors.Join(u.finishImplicit(fd), u.implicit.add(fd))
-		}
-	} else if err == unix.ENOTDIR || err == unix.ELOOP {
+		return u.enterImplicit(at, name, whole, true)
+	case unix.ENOTDIR, unix.ELOOP:
 		return u.stepOver(at, name, whole)
 	}
-	if err != nil {
-		if fd >= 0 {
-			unix.Close(fd)
-		}
-		return -1, &os.PathError{Op: "open directory", Path: quote(whole), Err: err}
-	}
-	return fd, nil
+	return -1, &os.PathError{Op: "open directory", Path: quote(whole), Err: err}
 }
 
-// finishImplicit finishes a directory that the tar has no entry for, whatever umask and set-group-ID parents made of it.
-func (u *unpacker) finishImplicit(fd int) error {
+// enterImplicit opens and finishes a directory that was just made and that the tar has no entry for, whatever umask and set-group-ID parents made of it. settle
+// says whether it is to get what the layers below say.
+func (u *unpacker) enterImplicit(at int, name, whole string, settle bool) (int, error) {
+	fd, err := openat2(at, name, openDirFlags, 0, plain)
+	if err != nil {
+		return -1, &os.PathError{Op: "open directory", Path: quote(whole), Err: err}
+	}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		return err
+		unix.Close(fd)
+		return -1, os.NewSyscallError("fstat", err)
 	}
-	if st.Uid != 0 || st.Gid != 0 {
-		if err := unix.Chown(procFD(fd), 0, 0); err != nil {
-			return err
+	u.count(&st)
+	if settle {
+		if err := u.implicit.add(fd, &st); err != nil {
+			unix.Close(fd)
+			return -1, err
 		}
 	}
-	if st.Mode&0o7777 != 0o755 {
-		if err := unix.Chmod(procFD(fd), 0o755); err != nil {
-			return err
-		}
+	if err := setOwnerMode(fd, &st, 0, 0, 0o755); err != nil {
+		unix.Close(fd)
+		return -1, err
 	}
-	return u.count(fd)
+	return fd, u.dirs.push(openDir{path: whole, fd: fd, times: []unix.Timespec{st.Atim, st.Mtim}})
 }
 
 // stepOver goes on where the name is there but isn't a directory.
@@ -282,7 +305,7 @@ func (u *unpacker) stepOver(at int, name, whole string) (int, error) {
 	}
 	switch {
 	case st.Mode&unix.S_IFMT == unix.S_IFLNK:
-		fd, err := openat2(u.root, whole, unix.O_PATH|unix.O_DIRECTORY, 0, inRoot|unix.RESOLVE_NO_XDEV)
+		fd, err := openat2(u.root, whole, unix.O_RDONLY|unix.O_DIRECTORY, 0, inRoot|unix.RESOLVE_NO_XDEV)
 		if err != nil {
 			return -1, invalid("%s is a symbolic link that leads to no directory of this layer: %w", quote(whole), err)
 		}
@@ -290,18 +313,12 @@ func (u *unpacker) stepOver(at int, name, whole string) (int, error) {
 			unix.Close(fd)
 			return -1, fmt.Errorf("%s: %w", quote(whole), err)
 		}
-		return fd, nil
+		return fd, u.enter(fd, whole)
 	case isWhiteout(&st):
 		if err := u.replaceWhiteout(at, name); err != nil {
 			return -1, err
 		}
-		fd, err := openat2(at, name, openDirFlags, 0, plain)
-		if err == nil {
-			if err = u.finishImplicit(fd); err != nil {
-				unix.Close(fd)
-			}
-		}
-		return fd, err
+		return u.enterImplicit(at, name, whole, false)
 	}
 	return -1, invalid("%s is not a directory", quote(whole))
 }
@@ -310,6 +327,7 @@ func (u *unpacker) stepOver(at int, name, whole string) (int, error) {
 // and a few kilobytes of compressed input can be very many of them (CVE-2026-32288, CVE-2025-58183).
 type headerGuard struct {
 	r     io.Reader
+	keep  *headersWriter // is told all that is read
 	n     int64
 	armed bool
 	left  int64
@@ -326,6 +344,7 @@ func (g *headerGuard) Read(p []byte) (int, error) {
 		p = p[:min(int64(len(p)), g.left)]
 	}
 	n, err := g.r.Read(p)
+	g.keep.read(p[:n])
 	g.n += int64(n)
 	g.left -= int64(n)
 	return n, err

@@ -25,7 +25,7 @@ func unpackTo(t testing.TB, r io.Reader) (string, treeSize, error) {
 	tree, err := s.openTree("tmp/tree")
 	must(t, err)
 	defer tree.Close()
-	size, err := unpack(context.Background(), r, tree, func(int64) {})
+	size, err := s.unpack(context.Background(), r, tree, func(int64) {}, nil)
 	return filepath.Join(s.path, "tmp/tree"), size, err
 }
 
@@ -371,7 +371,7 @@ func TestUnpackCancel(t *testing.T) {
 		}
 		return len(p), nil
 	})
-	_, err = unpack(ctx, io.MultiReader(&head, endless), tree, func(int64) {})
+	_, err = s.unpack(ctx, io.MultiReader(&head, endless), tree, func(int64) {}, nil)
 	if !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}

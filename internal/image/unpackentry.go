@@ -19,11 +19,7 @@ func (u *unpacker) make(parent int, base string, create func() error) error {
 	if err != unix.EEXIST {
 		return err
 	}
-	var st unix.Stat_t
-	if err := unix.Fstatat(parent, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return err
-	}
-	if err := u.remove(parent, base, &st); err != nil {
+	if _, err := u.replace(parent, base); err != nil {
 		return err
 	}
 	return create()
@@ -38,26 +34,48 @@ func (u *unpacker) file(parent int, base string, h *tar.Header, body io.Reader) 
 	if err != nil {
 		return os.NewSyscallError("create", err)
 	}
+	u.size.inodes++
+	sparse := isSparse(h)
+	if h.Size <= smallFileBytes && !sparse {
+		u.keep.inTree(true)
+		defer u.keep.inTree(false)
+		return u.small.add(fd, h, body)
+	}
 	defer unix.Close(fd)
-	if isSparse(h) {
+	if sparse {
 		err = u.copySparse(fd, h, body)
 	} else {
+		u.keep.inTree(true)
 		err = u.copy(fd, h.Size, body)
+		u.keep.inTree(false)
 	}
 	if err != nil {
 		return err
 	}
-	if err := setMeta(fd, h); err != nil {
-		return err
+	blocks, err := finishFile(fd, h)
+	u.size.bytes += blocks * 512
+	return err
+}
+
+// finishFile gives a file that was just written its owner, mode, attributes and times, and tells how many blocks of 512 bytes it takes.
+func finishFile(fd int, h *tar.Header) (blocks int64, err error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return 0, os.NewSyscallError("fstat", err)
 	}
-	if err := setXattrs(unix.Setxattr, procFD(fd), h, nil); err != nil {
-		return err
+	if err := setOwnerMode(fd, &st, h.Uid, h.Gid, uint32(h.Mode)); err != nil {
+		return 0, err
+	}
+	if len(h.PAXRecords) > 0 {
+		if err := setXattrs(unix.Setxattr, procFD(fd), h, nil); err != nil {
+			return 0, err
+		}
+		if err := unix.Fstat(fd, &st); err != nil {
+			return 0, os.NewSyscallError("fstat", err)
+		}
 	}
 	// By the fd itself (Linux 5.8): by a path of /proc the call takes five times as long.
-	if err := unix.UtimesNanoAt(fd, "", times(h), unix.AT_EMPTY_PATH); err != nil {
-		return os.NewSyscallError("utimensat", err)
-	}
-	return u.count(fd)
+	return st.Blocks, os.NewSyscallError("utimensat", unix.UtimesNanoAt(fd, "", times(h), unix.AT_EMPTY_PATH))
 }
 
 // copy writes the file in pieces as large as the buffer: most files are one write.
@@ -150,47 +168,65 @@ func (u *unpacker) directory(parent int, base, whole string, h *tar.Header) erro
 			return os.NewSyscallError("mkdir", err)
 		}
 	}
-	fd, err := openat2(parent, base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0, plain)
+	fd, err := openat2(parent, base, openDirFlags, 0, plain)
 	if err != nil {
 		return os.NewSyscallError("open directory", err)
 	}
-	defer unix.Close(fd)
+	dir := openDir{path: whole, fd: fd, times: times(h)}
+	if err := u.finishDir(&dir, h, fresh, hidden); err != nil {
+		unix.Close(fd)
+		return err
+	}
+	return u.dirs.push(dir)
+}
+
+// finishDir does for the open directory what its entry says, or notes what has to wait.
+func (u *unpacker) finishDir(dir *openDir, h *tar.Header, fresh, hidden bool) (err error) {
 	if hidden {
-		if err := setOpaque(fd); err != nil {
+		if err := setOpaque(dir.fd); err != nil {
 			return err
 		}
 	}
-	if err := setMeta(fd, h); err != nil {
-		return err
-	}
-	var defaultACL []byte
-	if err := setXattrs(unix.Setxattr, procFD(fd), h, &defaultACL); err != nil {
-		return err
-	}
-	if err := u.implicit.forget(fd); err != nil {
-		return err
+	var st unix.Stat_t
+	if err := unix.Fstat(dir.fd, &st); err != nil {
+		return os.NewSyscallError("fstat", err)
 	}
 	if fresh {
-		if err := u.count(fd); err != nil {
-			return err
-		}
+		u.count(&st)
+	} else if dir.acl, err = u.dirs.takeACL(dir.fd); err != nil {
+		return err
 	}
-	return u.late.add(whole, times(h)[1], defaultACL)
+	u.implicit.forget(&st)
+	if err := setOwnerMode(dir.fd, &st, h.Uid, h.Gid, uint32(h.Mode)); err != nil {
+		return err
+	}
+	if len(h.PAXRecords) == 0 {
+		return nil
+	}
+	var acl []byte
+	if err := setXattrs(unix.Setxattr, procFD(dir.fd), h, &acl); err != nil {
+		return err
+	}
+	if len(acl) > 0 {
+		dir.acl, u.dirs.acls = acl, true
+	}
+	return nil
 }
 
 // makeRoomForDir deals with what is where a directory goes: another directory stays.
 func (u *unpacker) makeRoomForDir(parent int, base string) (hidden, fresh bool, err error) {
-	var st unix.Stat_t
-	if err := unix.Fstatat(parent, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+	var there unix.Stat_t
+	if err := unix.Fstatat(parent, base, &there, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return false, false, err
 	}
-	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+	if there.Mode&unix.S_IFMT == unix.S_IFDIR {
 		return false, false, nil
 	}
-	if err := u.remove(parent, base, &st); err != nil {
+	old, err := u.replace(parent, base)
+	if err != nil {
 		return false, false, err
 	}
-	return isWhiteout(&st), true, unix.Mkdirat(parent, base, 0o700)
+	return isWhiteout(old), true, unix.Mkdirat(parent, base, 0o700)
 }
 
 func (u *unpacker) symlink(parent int, base string, h *tar.Header) error {
@@ -259,21 +295,18 @@ func (u *unpacker) node(parent int, base string, h *tar.Header) error {
 	return u.setMetaAt(parent, base, h)
 }
 
-// setMeta gives a fresh file or directory its owner and mode: the owner first, since a change of it takes set-user-ID away. What is right already is left alone: each
-// change is a transaction of the file system.
-func setMeta(fd int, h *tar.Header) error {
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return os.NewSyscallError("fstat", err)
-	}
-	mode := uint32(h.Mode) & 0o7777
-	if st.Uid != uint32(h.Uid) || st.Gid != uint32(h.Gid) {
-		if err := unix.Fchown(fd, h.Uid, h.Gid); err != nil {
+// setOwnerMode gives a fresh file or directory, of which st was read, its owner and mode: the owner first, since a change of it takes set-user-ID away. What is right already is left
+// alone: each change is a transaction of the file system.
+func setOwnerMode(fd int, st *unix.Stat_t, uid, gid int, mode uint32) error {
+	mode &= 0o7777
+	had := st.Mode & 0o7777
+	if st.Uid != uint32(uid) || st.Gid != uint32(gid) {
+		if err := unix.Fchown(fd, uid, gid); err != nil {
 			return os.NewSyscallError("fchown", err)
 		}
-		st.Mode = ^mode
+		had = ^mode
 	}
-	if st.Mode&0o7777 == mode {
+	if had == mode {
 		return nil
 	}
 	return os.NewSyscallError("fchmod", unix.Fchmod(fd, mode))
@@ -316,17 +349,30 @@ func timespec(t time.Time) unix.Timespec {
 }
 
 // count adds a fresh inode to the layer's size.
-func (u *unpacker) count(fd int) error {
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return os.NewSyscallError("fstat", err)
-	}
+func (u *unpacker) count(st *unix.Stat_t) {
 	u.size.inodes++
 	u.size.bytes += st.Blocks * 512
-	return nil
 }
 
-// remove takes away what a later entry replaces, and its size.
+// replace takes away what a later entry replaces, and its size. It gives what was there.
+func (u *unpacker) replace(parent int, base string) (*unix.Stat_t, error) {
+	// What of it is still being written has to be complete, to be counted off.
+	if err := u.small.settle(); err != nil {
+		return nil, err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstatat(parent, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return nil, err
+	}
+	if !isWhiteout(&st) {
+		// What was there, or what was reached through it, is needed to make the tar again.
+		u.keep.drop("it says twice what is at one place")
+	}
+	// A link may be the way to a directory, too.
+	u.dirs.stale = true
+	return &st, u.remove(parent, base, &st)
+}
+
 func (u *unpacker) remove(parent int, base string, st *unix.Stat_t) error {
 	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
 		if st.Nlink == 1 {
@@ -338,6 +384,7 @@ func (u *unpacker) remove(parent int, base string, st *unix.Stat_t) error {
 	if err := u.removeContent(parent, base); err != nil {
 		return err
 	}
+	u.implicit.forget(st)
 	u.size.inodes--
 	u.size.bytes -= st.Blocks * 512
 	return unix.Unlinkat(parent, base, unix.AT_REMOVEDIR)

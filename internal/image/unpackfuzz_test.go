@@ -31,7 +31,7 @@ func fuzzUnpack(t *testing.T, s *Store, canary string, data []byte) {
 	root := filepath.Join(s.path, name)
 	tree, err := s.openTree(name)
 	must(t, err)
-	size, err := unpack(ctx, bytes.NewReader(data), tree, func(int64) {})
+	size, err := s.unpack(ctx, bytes.NewReader(data), tree, func(int64) {}, nil)
 	must(t, tree.Close())
 	if err != nil && !errors.Is(err, ErrInvalid) {
 		t.Errorf("not the layer's fault: %v", err)

@@ -56,9 +56,11 @@ func (u *unpacker) whiteout(parent int, base string) error {
 
 // hide makes a directory opaque. Nothing of the layers below is seen in it, nor is its mode theirs.
 func (u *unpacker) hide(fd int) error {
-	if err := u.implicit.forget(fd); err != nil {
-		return err
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return os.NewSyscallError("fstat", err)
 	}
+	u.implicit.forget(&st)
 	return setOpaque(fd)
 }
 

@@ -47,11 +47,12 @@ var arrows = []arrow{
 	{"internal/...", []string{"internal/..."}, "what is internal serves all, so it may know none of those it serves"},
 
 	{"hack/testimages/testimage", nil, "tests of every package use it: it may lead back to none of them"},
+	{"hack/tree", nil, "tests compare trees with it: it may lead back to none of them"},
 	{"hack/...", []string{"hack/...", "cri", "pod/...", "pause", "cgroup", "internal/..."}, "a command is run, not imported"},
 }
 
 // tests is what test files may import besides: makers of images, the look at what is left behind, and the client of streams.
-var tests = []string{"hack/testimages/testimage", "hack/machine", "hack/streamclient"}
+var tests = []string{"hack/testimages/testimage", "hack/machine", "hack/streamclient", "hack/tree"}
 
 // only says which packages may import a module: a replacement should be a change in one place.
 var only = []struct {
@@ -66,11 +67,11 @@ var only = []struct {
 	{"github.com/cilium/ebpf", []string{"cgroup"}, "the only programs are cgroup's device rules"},
 	{"github.com/vishvananda/netlink", []string{"internal/network/..."}, "links and addresses are internal/network's"},
 	{"k8s.io/streaming", []string{"internal/streaming", "hack/streamclient"}, "sessions are internal/streaming's, whatever carries them"},
-	{"k8s.io/cri-streaming", []string{"internal/streaming"}, "its names are those of the wire; its sessions outlive their clients"},
 	{"github.com/moby/spdystream", []string{"internal/streaming"}, "sessions are internal/streaming's, whatever carries them; and without the bounds it sets, frames unpack to any size"},
+	{"k8s.io/cri-streaming", []string{"internal/streaming"}, "its names are those of the wire; its sessions outlive their clients"},
 	{"golang.org/x/net/websocket", []string{"internal/streaming", "hack/streamclient"}, "sessions are internal/streaming's, whatever carries them"},
-	{"github.com/google/nftables", []string{"internal/network/..."}, "packet filters are internal/network's"},
 	{"github.com/containernetworking/cni", []string{"internal/network/cni"}, "CNI's types end there: what a pod got is the pod network's to say, whoever gave it"},
+	{"github.com/google/nftables", []string{"internal/network/..."}, "packet filters are internal/network's"},
 }
 
 // fits says whether pkg is what pattern names.
