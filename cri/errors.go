@@ -28,6 +28,7 @@ var kinds = []struct {
 	err  error
 	code codes.Code
 }{
+	{image.ErrPanic, codes.Internal},
 	{pod.ErrInvalid, codes.InvalidArgument},
 	{spec.ErrInvalid, codes.InvalidArgument},
 	{spec.ErrNoCommand, codes.InvalidArgument},
@@ -42,11 +43,11 @@ var kinds = []struct {
 	{bridge.ErrInvalid, codes.InvalidArgument},
 	{bridge.ErrPortTaken, codes.FailedPrecondition},
 	{bridge.ErrExhausted, codes.ResourceExhausted},
-	{streaming.ErrBusy, codes.ResourceExhausted},
 	{cni.ErrInvalid, codes.InvalidArgument},
 	{cni.ErrNotReady, codes.Unavailable},
 	{cni.ErrTryAgain, codes.Unavailable},
 	{cni.ErrTimeout, codes.DeadlineExceeded},
+	{streaming.ErrBusy, codes.ResourceExhausted},
 	{pod.ErrState, codes.FailedPrecondition},
 	{cgroup.ErrFrozen, codes.FailedPrecondition},
 	{pod.ErrUnsupported, codes.Unimplemented},

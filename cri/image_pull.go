@@ -38,6 +38,7 @@ var pullKinds = []struct {
 	err  error
 	code codes.Code
 }{
+	{image.ErrPanic, codes.Internal},
 	{registry.ErrStalled, codes.DeadlineExceeded},
 	{registry.ErrConfig, codes.FailedPrecondition},
 	{registry.ErrRefused, codes.PermissionDenied},
@@ -53,10 +54,15 @@ func pullStatus(err error) error {
 			return status.Error(k.code, err.Error())
 		}
 	}
-	if errors.Is(err, registry.ErrUnavailable) {
-		// The kubelet knows this cause by the text's beginning, and only where the code is Unknown: of any other code it puts the name in front
-		// (cri-client's remote_image.go, kubelet's evalCRIPullErr; so in 1.37).
-		return status.Error(codes.Unknown, crierrors.ErrRegistryUnavailable.Error()+": "+err.Error())
+	// The kubelet knows these causes by the text's beginning, and only where the code is Unknown: of any other code it puts the name in front
+	// (cri-client's remote_image.go, kubelet's evalCRIPullErr; so in 1.37).
+	for _, k := range []struct{ err, cause error }{
+		{registry.ErrSignature, crierrors.ErrSignatureValidationFailed},
+		{registry.ErrUnavailable, crierrors.ErrRegistryUnavailable},
+	} {
+		if errors.Is(err, k.err) {
+			return status.Error(codes.Unknown, k.cause.Error()+": "+err.Error())
+		}
 	}
 	return statusOf(err)
 }

@@ -135,6 +135,23 @@ func TestPullImage(t *testing.T) {
 			t.Errorf("%s: a secret shows: %v", c.name, err)
 		}
 	}
+	verifiers := filepath.Join(dir, "verifiers")
+	if err := os.Mkdir(verifiers, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(verifiers, "no"), []byte("#!/bin/sh\necho not signed by us; exit 1\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	l.answer.Store(new(http.HandlerFunc))
+	s.Puller = registry.New(registry.Config{Images: store, CertsDirs: puller.CertsDirs, Verifiers: verifiers, Log: s.Log})
+	defer s.Puller.Close()
+	_, err = pull(ref, nil)
+	if text := status.Convert(err).Message(); status.Code(err) != codes.Unknown || !strings.HasPrefix(text, "SignatureValidationFailed: ") || !strings.Contains(text, "not signed by us") {
+		t.Errorf("a verifier says no: %v", err)
+	}
+	if err := pullStatus(fmt.Errorf("pull: %w", image.ErrPanic)); status.Code(err) != codes.Internal {
+		t.Errorf("a panic: %v", err)
+	}
 	if _, err := (&Server{}).PullImage(context.Background(), &cri.PullImageRequest{}); status.Code(err) != codes.Unimplemented {
 		t.Errorf("without a puller: %v", err)
 	}

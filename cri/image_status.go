@@ -40,7 +40,7 @@ func imageOf(img image.Image) (*cri.Image, error) {
 	}
 	out := &cri.Image{
 		Id: img.ID.String(), RepoTags: img.Tags, RepoDigests: img.Digests, Size: uint64(img.Size), Username: username,
-		Spec: &cri.ImageSpec{Image: img.ID.String()},
+		Spec: &cri.ImageSpec{Image: img.ID.String()}, Pinned: img.Pinned,
 	}
 	if uid != nil {
 		out.Uid = &cri.Int64Value{Value: *uid}

@@ -142,8 +142,8 @@ func (r *rig) public(t testing.TB, l *loopback) {
 	r.classOf = pretend
 }
 
-// TestSecretsDontFollow: registry A points at B, which must never see a secret of A's.
-func TestSecretsDontFollow(t *testing.T) {
+// TestCVE_C8_SecretsDontFollow: registry A points at B, which must never see a secret of A's.
+func TestCVE_C8_SecretsDontFollow(t *testing.T) {
 	give := Credentials{Username: user, Password: password}
 	for _, c := range []struct {
 		name  string
@@ -249,8 +249,8 @@ func noMarker(t testing.TB, r *rig, err error) {
 	}
 }
 
-// TestRealmAddress: where a token server may be, depending on where the registry is.
-func TestRealmAddress(t *testing.T) {
+// TestCVE_C8_RealmAddress: where a token server may be, depending on where the registry is.
+func TestCVE_C8_RealmAddress(t *testing.T) {
 	var unsafe atomic.Bool
 	l, r := newLoopback(t, false), newRig(t)
 	ref, _, _ := l.push(t, "app:v1", newImage(t, "x"))
@@ -290,8 +290,8 @@ func portOf(address string) string {
 	return u.Port()
 }
 
-// TestRedirectAddress: a download may lead to a private store of blobs, not to this machine.
-func TestRedirectAddress(t *testing.T) {
+// TestCVE_C8_RedirectAddress: a download may lead to a private store of blobs, not to this machine.
+func TestCVE_C8_RedirectAddress(t *testing.T) {
 	var asked atomic.Bool
 	l, r := newLoopback(t, false), newRig(t)
 	ref, _, _ := l.push(t, "app:v1", newImage(t, "x"))

@@ -47,8 +47,8 @@ func TestClassOf(t *testing.T) {
 	}
 }
 
-// TestDialer: a name that looks harmless is judged by what DNS makes of it.
-func TestDialer(t *testing.T) {
+// TestCVE_C8_Dialer: a name that looks harmless is judged by what DNS makes of it.
+func TestCVE_C8_Dialer(t *testing.T) {
 	inner := listenAt(t, "127.0.0.1", func(http.ResponseWriter, *http.Request) {})
 	address := "localhost:" + portOf(inner)
 	for _, c := range []struct {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 
 	"podlet/internal/image"
 )
@@ -19,9 +20,11 @@ type blob struct {
 	what   string
 	size   int64
 	n      int64 // bytes given
-	from   *client
-	body   io.ReadCloser
-	closed bool
+	// counted is n for those who watch the pull.
+	counted *atomic.Int64
+	from    *client
+	body    io.ReadCloser
+	closed  bool
 	// repeats are left; each repeatBytes earn another: a connection that breaks after every few bytes mustn't go on for ever.
 	repeats int
 	earned  int64
@@ -85,6 +88,7 @@ func (b *blob) Read(p []byte) (int, error) {
 		n, err := b.body.Read(p)
 		b.n += int64(n)
 		b.r.watch.add(int64(n))
+		b.counted.Store(b.n)
 		if err == nil || errors.Is(err, io.EOF) && b.n >= b.size {
 			return n, err
 		}
@@ -114,7 +118,7 @@ func (b *blob) again(broke error) error {
 	}
 	b.repeats--
 	b.body.Close()
-	if err := sleep(b.ctx, b.from.backoff); err != nil {
+	if err := b.from.sleep(b.ctx, firstWait); err != nil {
 		return err
 	}
 	return b.open()

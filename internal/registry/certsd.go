@@ -3,7 +3,7 @@ package registry
 import (
 	"errors"
 	"io/fs"
-	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,69 +12,85 @@ import (
 // DefaultCertsDirs are where nodes have their hosts.toml files.
 var DefaultCertsDirs = []string{"/etc/podlet/certs.d", "/etc/containerd/certs.d"}
 
-// hostsOf gives the hosts to ask for the registry's images, in order, read anew from the first of dirs that is there: its directory for the registry, or
-// "_default". The registry's own server comes last.
-func hostsOf(registry string, dirs []string, log *slog.Logger) ([]*Host, error) {
+// hostList is who is asked for a registry's images, in order. The registry's own server comes last.
+type hostList struct {
+	hosts []*Host
+	// from is the file or the directory that was read, or says why none was.
+	from string
+	// warnings are about what was read and has no effect.
+	warnings []string
+}
+
+// hostsOf gives the hosts to ask for the registry's images, read anew from the first of dirs that is there: its directory for the registry, or "_default".
+func hostsOf(registry string, dirs []string) (hostList, error) {
 	for _, dir := range dirs {
 		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 			continue
 		} else if err != nil {
-			return nil, fail(ErrConfig, "registry %s: %w", registry, err)
+			return hostList{}, fail(ErrConfig, "registry %s: %w", registry, err)
 		}
-		return hostsIn(dir, registry, log)
+		return hostsIn(dir, registry)
 	}
-	return []*Host{defaultHost(registry, "no certs.d directory")}, nil
+	return byDefault(registry, "nothing is configured: there is no "+strings.Join(dirs, ", and no ")), nil
 }
 
-func hostsIn(dir, registry string, log *slog.Logger) ([]*Host, error) {
+func byDefault(registry, why string) hostList {
+	return hostList{hosts: []*Host{defaultHost(registry, "the registry itself")}, from: why}
+}
+
+func hostsIn(dir, registry string) (hostList, error) {
 	for _, name := range directoryNames(registry) {
 		sub := filepath.Join(dir, name)
 		if fi, err := os.Stat(sub); err != nil || !fi.IsDir() {
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return nil, fail(ErrConfig, "registry %s: %w", registry, err)
+				return hostList{}, fail(ErrConfig, "registry %s: %w", registry, err)
 			}
 			continue
 		}
-		hosts, err := readHosts(filepath.Join(sub, "hosts.toml"), registry, log)
+		file := filepath.Join(sub, "hosts.toml")
+		hosts, warnings, err := readHosts(file, registry)
 		if errors.Is(err, errNoHostsFile) {
 			return certificatesOnly(sub, registry)
 		}
-		return hosts, err
+		return hostList{hosts, file, warnings}, err
 	}
-	return []*Host{defaultHost(registry, "no directory for it in "+dir)}, nil
+	return byDefault(registry, "nothing is configured for it in "+dir), nil
 }
 
 // directoryNames are the names under which a registry's directory is looked for. A colon may be written "_5000_", for file systems that know none.
 func directoryNames(registry string) []string {
 	names := []string{registry, "_default"}
-	if host, port, ok := strings.Cut(registry, ":"); ok && !strings.Contains(port, ":") {
-		names = append([]string{host + "_" + port + "_"}, names...)
+	if _, port, err := net.SplitHostPort(registry); err == nil {
+		names = append([]string{strings.TrimSuffix(registry, ":"+port) + "_" + port + "_"}, names...)
 	}
 	return names
 }
 
 // certificatesOnly reads a directory as Docker has them: *.crt are CAs, NAME.cert and NAME.key a client's certificate.
-func certificatesOnly(dir, registry string) ([]*Host, error) {
+func certificatesOnly(dir, registry string) (hostList, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, fail(ErrConfig, "registry %s: %w", registry, err)
+		return hostList{}, fail(ErrConfig, "registry %s: %w", registry, err)
 	}
-	h := defaultHost(registry, dir)
-	t := tlsFiles{}
+	h := defaultHost(registry, "the registry itself")
+	t := TLSFiles{}
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
 		switch filepath.Ext(path) {
 		case ".crt":
-			t.ca = append(t.ca, path)
+			t.CA = append(t.CA, path)
 		case ".cert":
-			t.client = append(t.client, [2]string{path, strings.TrimSuffix(path, ".cert") + ".key"})
+			t.Client = append(t.Client, [2]string{path, strings.TrimSuffix(path, ".cert") + ".key"})
 		}
 	}
-	if len(t.ca)+len(t.client) > 0 && h.URL.Scheme == "http" {
+	if len(t.CA)+len(t.Client) > 0 && h.URL.Scheme == "http" {
 		h.URL.Scheme = "https"
 	}
 	if h.TLS, err = t.load(h.URL.Scheme); err != nil {
-		return nil, fail(ErrConfig, "registry %s: %w", registry, err)
+		return hostList{}, fail(ErrConfig, "registry %s: %w", registry, err)
 	}
-	return []*Host{h}, nil
+	if h.TLS != nil {
+		h.Files = t
+	}
+	return hostList{hosts: []*Host{h}, from: dir}, nil
 }

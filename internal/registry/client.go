@@ -28,20 +28,20 @@ type client struct {
 	// last: no other host can be asked, so that a repeat is worth waiting for.
 	last bool
 	// down: it can't be connected to; the other hosts are asked first.
-	down atomic.Bool
-	// backoff is the wait before the first repeat; it doubles.
-	backoff time.Duration
+	down  atomic.Bool
+	sleep func(ctx context.Context, d time.Duration) error
 }
 
 const (
 	maxRepeats    = 4
+	firstWait     = 250 * time.Millisecond // before the first repeat; it doubles
 	maxRetryAfter = time.Minute
 	maxRedirects  = 5
 	maxErrorBytes = 8 << 10
 )
 
 func newClient(h *Host, g *gate, cred auth.Credential, agent string, s *secrets) *client {
-	c := &client{host: h, gate: g, secrets: s, backoff: 250 * time.Millisecond}
+	c := &client{host: h, gate: g, secrets: s, sleep: sleep}
 	inner := &http.Client{Transport: g, CheckRedirect: func(_ *http.Request, via []*http.Request) error {
 		if len(via) > maxRedirects {
 			return fail(ErrUnavailable, "more than %d redirects", maxRedirects)
@@ -68,7 +68,7 @@ type request struct {
 
 // get asks, repeatedly where that may help. The caller closes the answer's body; its status is 200 or 206.
 func (c *client) get(ctx context.Context, r request) (*http.Response, error) {
-	wait := c.backoff
+	wait := firstWait
 	for repeat := 0; ; repeat++ {
 		answer, later, err := c.once(ctx, r)
 		if err == nil {
@@ -85,7 +85,7 @@ func (c *client) get(ctx context.Context, r request) (*http.Response, error) {
 		if !c.last || repeat >= maxRepeats || later < 0 || later > maxRetryAfter {
 			return nil, err
 		}
-		if err := sleep(ctx, max(wait, later)); err != nil {
+		if err := c.sleep(ctx, max(wait, later)); err != nil {
 			return nil, err
 		}
 		wait *= 2

@@ -7,11 +7,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -64,6 +66,24 @@ func TestClientCertificate(t *testing.T) {
 		must(t, err)
 		must(t, r.Images.Remove("h.test/app:v1"))
 	}
+	// As Docker has it: c.cert and c.key, and no hosts.toml.
+	named := "127.0.0.1:" + portOf(l.URL)
+	docker := filepath.Join(r.certs, named)
+	must(t, os.MkdirAll(docker, 0o755))
+	must(t, os.WriteFile(filepath.Join(docker, "ca.crt"), pemOf(l.Certificate().Raw), 0o644))
+	must(t, os.WriteFile(filepath.Join(docker, "c.cert"), pemOf(cert), 0o644))
+	if _, err := r.Pull(background, named+"/app:v1", Credentials{}); !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), filepath.Join(docker, "c.key")) {
+		t.Errorf("without the key: %v", err)
+	}
+	must(t, os.WriteFile(filepath.Join(docker, "c.key"), keyPEM, 0o600))
+	l.set(func(w http.ResponseWriter, r *http.Request) bool {
+		if len(r.TLS.PeerCertificates) == 0 {
+			problem(w, 403, "DENIED", "no certificate")
+		}
+		return len(r.TLS.PeerCertificates) == 0
+	})
+	_, err = r.Pull(background, named+"/app:v1", Credentials{})
+	must(t, err)
 	close(shown)
 	asked := 0
 	for n := range shown {

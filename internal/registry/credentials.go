@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"oras.land/oras-go/v2/registry/remote/auth"
+
+	"podlet/internal/image"
 )
 
 // Credentials are what CRI's AuthConfig may hold; each field may be "". Where several are given, the registry token wins, then the identity token, then
@@ -21,6 +23,16 @@ type Credentials struct {
 	// ServerAddress, if given, is the one host they are for: "host[:port]" or a URL. If not, they are for all hosts of the pull: the registry and the mirrors
 	// that the node's hosts.toml names for it.
 	ServerAddress string
+}
+
+// OnlyFor makes them for the registry of the image that ref names, so that none of its mirrors sees them.
+func (c Credentials) OnlyFor(ref string) (Credentials, error) {
+	name, err := image.NormalizeName(ref)
+	if err != nil {
+		return Credentials{}, err
+	}
+	c.ServerAddress, _, _ = strings.Cut(name, "/")
+	return c, nil
 }
 
 // forHost gives what the host at address (host[:port]) may see.

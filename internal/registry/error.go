@@ -1,10 +1,13 @@
 package registry
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -23,6 +26,8 @@ var (
 	ErrStalled = errors.New("pull makes no progress")
 	// ErrConfig: a hosts.toml, certificate or key that can't be used.
 	ErrConfig = errors.New("registry configuration")
+	// ErrSignature: one of the node's verifiers did not accept the image, or couldn't be asked.
+	ErrSignature = errors.New("image not accepted")
 	// ErrRefused: the registry asked for something that would be unsafe, such as a token server at a private address.
 	ErrRefused = errors.New("refused")
 )
@@ -65,21 +70,52 @@ func kindOfStatus(status int) error {
 type secrets struct {
 	mu struct {
 		sync.Mutex
-		texts []string
+		kept   map[string]bool
+		recent []string // what a server brings, the latest last
 	}
 }
+
+// mostRecent bounds what servers can bring: each redirect of each layer has a query of its own.
+const mostRecent = 1000
 
 // shortestSecret: a shorter text can't be taken out of an error without tearing words, and is no secret worth it.
 const shortestSecret = 4
 
+// add keeps secrets for the whole pull.
 func (s *secrets) add(texts ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.mu.kept == nil {
+		s.mu.kept = map[string]bool{}
+	}
 	for _, t := range texts {
-		if len(t) >= shortestSecret && len(s.mu.texts) < 1000 {
-			s.mu.texts = append(s.mu.texts, t)
+		if len(t) >= shortestSecret {
+			s.mu.kept[t] = true
 		}
 	}
+}
+
+// addRecent keeps secrets until so many others came that no error can be about them any more.
+func (s *secrets) addRecent(texts ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range texts {
+		if len(t) >= shortestSecret && !s.mu.kept[t] && !slices.Contains(s.mu.recent, t) {
+			s.mu.recent = append(s.mu.recent, t)
+		}
+	}
+	if over := len(s.mu.recent) - mostRecent; over > 0 {
+		s.mu.recent = slices.Delete(s.mu.recent, 0, over)
+	}
+}
+
+// all gives the secrets, the longest first: one may be a part of another.
+func (s *secrets) all() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := slices.Concat(slices.Collect(maps.Keys(s.mu.kept)), s.mu.recent)
+	slices.SortFunc(list, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
+	return list
 }
 
 var (
@@ -91,10 +127,7 @@ var (
 
 // clean takes secrets out of a text that a server or a library had a hand in.
 func (s *secrets) clean(text string) string {
-	s.mu.Lock()
-	known := append([]string(nil), s.mu.texts...)
-	s.mu.Unlock()
-	for _, k := range known {
+	for _, k := range s.all() {
 		text = strings.ReplaceAll(text, k, "[hidden]")
 	}
 	text = quotedQuery.ReplaceAllString(text, `"$1?…"`)

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"podlet/internal/image"
 )
 
 // way says what a request that leaves the host is for.
@@ -30,12 +32,15 @@ type gate struct {
 	home    *Host
 	secrets *secrets
 	classOf func(netip.Addr) addressClass
-	proxy   func(*http.Request) (*url.URL, error)
+	proxy   func(*url.URL) (*url.URL, error)
 
 	// class is that of the first address of the host that answered a connection. Later ones don't change it: they may be a rebound name.
 	class atomic.Int64
 	// proxies are the addresses of the proxies in use: what is dialed there is not the address of the URL.
 	proxies sync.Map
+
+	// carry gives what a request goes out by; tests answer there.
+	carry func(transportKey) http.RoundTripper
 
 	mu struct {
 		sync.Mutex
@@ -52,9 +57,10 @@ type transportKey struct {
 // dataURL is the context key of the URL of the manifest or blob that a request is for; all others are the token server's.
 type dataURL struct{}
 
-func newGate(h *Host, s *secrets, classOf func(netip.Addr) addressClass, proxy func(*http.Request) (*url.URL, error)) *gate {
+func newGate(h *Host, s *secrets, classOf func(netip.Addr) addressClass, proxy func(*url.URL) (*url.URL, error)) *gate {
 	g := &gate{home: h, secrets: s, classOf: classOf, proxy: proxy}
 	g.mu.transports = map[transportKey]*http.Transport{}
+	g.carry = func(k transportKey) http.RoundTripper { return g.transport(k) }
 	return g
 }
 
@@ -96,7 +102,7 @@ func (g *gate) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	out.Header.Del("Referer")
 	g.hide(out.URL)
-	answer, err := g.transport(transportKey{w, strings.EqualFold(out.URL.Hostname(), g.home.URL.Hostname())}).RoundTrip(out)
+	answer, err := g.carry(transportKey{w, strings.EqualFold(out.URL.Hostname(), g.home.URL.Hostname())}).RoundTrip(out)
 	if err != nil {
 		return nil, err
 	}
@@ -206,15 +212,15 @@ func (g *gate) checkAnswer(r *http.Response, w way) error {
 func (g *gate) hide(u *url.URL) {
 	if u.User != nil {
 		password, _ := u.User.Password()
-		g.secrets.add(u.User.Username(), password)
+		g.secrets.addRecent(u.User.Username(), password)
 	}
 	if u.RawQuery == "" {
 		return
 	}
-	g.secrets.add(u.RawQuery)
+	g.secrets.addRecent(u.RawQuery)
 	for key, values := range u.Query() {
 		if key != "scope" && key != "service" && key != "ns" {
-			g.secrets.add(values...)
+			g.secrets.addRecent(values...)
 		}
 	}
 }
@@ -267,8 +273,9 @@ func (g *gate) proxyFor(req *http.Request) (*url.URL, error) {
 	if g.proxy == nil {
 		return nil, nil
 	}
-	u, err := g.proxy(req)
+	u, err := g.proxy(req.URL)
 	if u != nil {
+		g.hide(u)
 		g.proxies.Store(proxyAddress(u), true)
 	}
 	return u, err
@@ -284,7 +291,16 @@ func proxyAddress(u *url.URL) string {
 
 // dialer checks the address that a name became, after DNS and before the first packet.
 func (g *gate) dialer(w way, timeout time.Duration) func(ctx context.Context, network, address string) (net.Conn, error) {
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (conn net.Conn, err error) {
+		// It runs in a goroutine of net/http's, which recovers from nothing.
+		defer func() {
+			if v := recover(); v != nil {
+				if conn != nil {
+					conn.Close()
+				}
+				conn, err = nil, fail(image.ErrPanic, "connect to %s: %v: %v", address, image.ErrPanic, v)
+			}
+		}()
 		_, toProxy := g.proxies.Load(address)
 		d := net.Dialer{Timeout: timeout, KeepAlive: 30 * time.Second}
 		d.ControlContext = func(_ context.Context, _, to string, _ syscall.RawConn) error {
@@ -297,7 +313,7 @@ func (g *gate) dialer(w way, timeout time.Duration) func(ctx context.Context, ne
 			}
 			return g.allow(g.classOf(a.Addr()), w, address)
 		}
-		conn, err := d.DialContext(ctx, network, address)
+		conn, err = d.DialContext(ctx, network, address)
 		if err == nil && w == wayHome && !toProxy {
 			if a, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
 				g.class.CompareAndSwap(0, int64(g.classOf(a.Addr())))

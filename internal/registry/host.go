@@ -27,6 +27,10 @@ type Host struct {
 	Header http.Header
 	// TLS is nil for http. Its InsecureSkipVerify and Certificates count for this host name alone, its RootCAs for token servers and redirects as well.
 	TLS *tls.Config
+	// Files are what TLS was read from; empty where it is the default, or nil.
+	Files TLSFiles
+	// Proxy is for all that is asked on the host's account, whatever the environment says; nil: the environment decides. A proxy with TLS is met with TLS as above.
+	Proxy *url.URL
 	// DialTimeout is that of one connection; 0: 30 s.
 	DialTimeout time.Duration
 	// Why says where this host comes from: "FILE:LINE", or a default in words.

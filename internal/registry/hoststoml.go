@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
+	"golang.org/x/sys/unix"
 )
 
 const maxHostsBytes = 1 << 20
@@ -37,18 +37,24 @@ type hostTable struct {
 	Header       map[string]any `toml:"header"`
 	OverridePath bool           `toml:"override_path"`
 	DialTimeout  string         `toml:"dial_timeout"`
+	Proxy        string         `toml:"proxy"`
 }
 
 // readHosts reads one hosts.toml: its hosts in the file's order, then the server. Keys that containerd doesn't know it ignores; so does podlet, with a warning.
 // Without a file it is errNoHostsFile; every other error is ErrConfig and names the file and, where one is to blame, the line.
-func readHosts(file, registry string, log *slog.Logger) ([]*Host, error) {
-	data, err := readBounded(file)
+func readHosts(file, registry string) (hosts []*Host, warnings []string, err error) {
+	data, err := readBounded(file, maxHostsBytes)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, errNoHostsFile
+		return nil, nil, errNoHostsFile
 	}
 	if err != nil {
-		return nil, fail(ErrConfig, "%w", err)
+		return nil, nil, fail(ErrConfig, "%w", err)
 	}
+	return parseHosts(data, file, registry)
+}
+
+// parseHosts is readHosts of the file's content.
+func parseHosts(data []byte, file, registry string) (hosts []*Host, warnings []string, err error) {
 	var f hostsFile
 	strict := toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields()
 	err = strict.Decode(&f)
@@ -56,7 +62,7 @@ func readHosts(file, registry string, log *slog.Logger) ([]*Host, error) {
 	if errors.As(err, &unknown) {
 		for _, e := range unknown.Errors {
 			line, _ := e.Position()
-			log.Warn("key in a hosts.toml that podlet doesn't know, ignored", "file", fmt.Sprintf("%s:%d", file, line), "key", strings.Join(e.Key(), "."))
+			warnings = append(warnings, fmt.Sprintf("%s:%d: key %q is not known and ignored", file, line, strings.Join(e.Key(), ".")))
 		}
 		f = hostsFile{}
 		err = toml.Unmarshal(data, &f)
@@ -69,37 +75,41 @@ func readHosts(file, registry string, log *slog.Logger) ([]*Host, error) {
 		if key := strings.Join(wrong.Key(), "."); key != "" {
 			what = fmt.Sprintf("key %q: %s", key, what)
 		}
-		return nil, fail(ErrConfig, "%s:%d: %s", file, line, what)
+		return nil, nil, fail(ErrConfig, "%s:%d: %s", file, line, what)
 	}
 	if err != nil {
-		return nil, fail(ErrConfig, "%s: %w", file, err)
+		return nil, nil, fail(ErrConfig, "%s: %w", file, err)
 	}
 	lines, err := hostLines(data)
 	if err != nil {
-		return nil, fail(ErrConfig, "%s: %w", file, err)
+		return nil, nil, fail(ErrConfig, "%s: %w", file, err)
 	}
-	var hosts []*Host
 	for _, name := range inFileOrder(f.Hosts, lines) {
 		h, err := f.Hosts[name].host(name, registry, filepath.Dir(file))
 		where := fmt.Sprintf("%s:%d", file, lines[name])
 		if err != nil {
-			return nil, fail(ErrConfig, "%s: host %q: %w", where, name, err)
+			return nil, nil, fail(ErrConfig, "%s: host %q: %w", where, name, err)
 		}
 		h.Why = where
 		hosts = append(hosts, h)
 	}
 	server, err := f.server(registry, filepath.Dir(file))
 	if err != nil {
-		return nil, fail(ErrConfig, "%s:%d: server: %w", file, max(lines[""], 1), err)
+		return nil, nil, fail(ErrConfig, "%s:%d: server: %w", file, max(lines[""], 1), err)
 	}
 	server.Why = file
-	return append(hosts, server), nil
+	if line := lines[""]; line > 0 {
+		server.Why = fmt.Sprintf("%s:%d", file, line)
+	}
+	return append(hosts, server), warnings, nil
 }
 
 var errNoHostsFile = errors.New("no hosts.toml")
 
-func readBounded(file string) ([]byte, error) {
-	f, err := os.Open(file)
+// readBounded reads a regular file of at most so many bytes.
+func readBounded(file string, most int64) ([]byte, error) {
+	// Without waiting: it could be a fifo.
+	f, err := os.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -107,9 +117,9 @@ func readBounded(file string) ([]byte, error) {
 	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is not a regular file", file)
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxHostsBytes+1))
-	if err == nil && len(data) > maxHostsBytes {
-		err = fmt.Errorf("%s is larger than %d bytes", file, maxHostsBytes)
+	data, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(data)) > most {
+		err = fmt.Errorf("%s is larger than %d bytes", file, most)
 	}
 	return data, err
 }
@@ -198,22 +208,29 @@ func (t hostTable) host(name, registry, dir string) (*Host, error) {
 			return nil, fmt.Errorf("dial_timeout %q: want a duration such as \"5s\"", t.DialTimeout)
 		}
 	}
-	files := tlsFiles{skipVerify: t.SkipVerify != nil && *t.SkipVerify}
+	if t.Proxy != "" {
+		if h.Proxy, err = proxyURL(t.Proxy); err != nil {
+			return nil, fmt.Errorf("proxy: %w", err)
+		}
+	}
+	files := TLSFiles{SkipVerify: t.SkipVerify != nil && *t.SkipVerify}
 	if t.CA != nil {
-		if files.ca, err = texts(t.CA); err != nil {
+		if files.CA, err = texts(t.CA); err != nil {
 			return nil, fmt.Errorf("ca: %w", err)
 		}
 	}
-	if files.client, err = clientPairs(t.Client); err != nil {
+	if files.Client, err = clientPairs(t.Client); err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
-	for i := range files.ca {
-		files.ca[i] = below(dir, files.ca[i])
+	for i := range files.CA {
+		files.CA[i] = below(dir, files.CA[i])
 	}
-	for i := range files.client {
-		files.client[i] = [2]string{below(dir, files.client[i][0]), below(dir, files.client[i][1])}
+	for i := range files.Client {
+		files.Client[i] = [2]string{below(dir, files.Client[i][0]), below(dir, files.Client[i][1])}
 	}
-	h.TLS, err = files.load(u.Scheme)
+	if h.TLS, err = files.load(u.Scheme); h.TLS != nil {
+		h.Files = files
+	}
 	return h, err
 }
 
@@ -237,6 +254,21 @@ func hostURL(name string, overridePath bool) (*url.URL, error) {
 		p = path.Join(p, "v2")
 	}
 	return &url.URL{Scheme: u.Scheme, Host: strings.ToLower(u.Host), Path: strings.TrimSuffix(p, "/")}, nil
+}
+
+// proxyURL takes what net/http can use as a proxy. Errors don't hold it: it may have a password.
+func proxyURL(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return nil, errors.New("not a URL")
+	}
+	if !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) || u.Hostname() == "" {
+		return nil, errors.New("want http://, https://, socks5:// or socks5h:// and a host")
+	}
+	if strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
+		return nil, errors.New("want a URL without path, query and fragment")
+	}
+	return u, nil
 }
 
 func (h *Host) setCapabilities(list []string) error {

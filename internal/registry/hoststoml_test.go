@@ -4,16 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
-)
 
-var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+	"golang.org/x/sys/unix"
+)
 
 func describe(hosts []*Host) string {
 	var all []string
@@ -84,18 +84,51 @@ https://up.test/v2 mirror pull resolve`},
 		{"the server's own keys", "h.test", "h.test", "skip_verify = true\ncapabilities = [\"pull\"]", `https://h.test/v2 pull unverified`},
 		{"default", "h.test", "_default", "[host.\"http://m.test:5000\"]", "http://m.test:5000/v2 mirror pull resolve\nhttps://h.test/v2 pull resolve"},
 		{"port with underscores", "h.test:5000", "h.test_5000_", `[host."http://m.test"]`, "http://m.test/v2 mirror pull resolve\nhttps://h.test:5000/v2 pull resolve"},
+		{"address of IPv6 with underscores", "[fd00::1]:5000", "[fd00::1]_5000_", `[host."http://m.test"]`, "http://m.test/v2 mirror pull resolve\nhttps://[fd00::1]:5000/v2 pull resolve"},
+		{"address of IPv6", "[fd00::1]", "[fd00::1]", `[host."http://m.test"]`, "http://m.test/v2 mirror pull resolve\nhttps://[fd00::1]/v2 pull resolve"},
 		{"port with a colon", "h.test:5000", "h.test:5000", `[host."http://m.test"]`, "http://m.test/v2 mirror pull resolve\nhttps://h.test:5000/v2 pull resolve"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			certs := t.TempDir()
 			must(t, os.MkdirAll(filepath.Join(certs, c.dir), 0o755))
 			must(t, os.WriteFile(filepath.Join(certs, c.dir, "hosts.toml"), []byte(c.text), 0o644))
-			hosts, err := hostsOf(c.registry, []string{filepath.Join(certs, "absent"), certs}, quiet)
+			found, err := hostsOf(c.registry, []string{filepath.Join(certs, "absent"), certs})
 			must(t, err)
-			if got := describe(hosts); got != c.want {
+			if got := describe(found.hosts); got != c.want {
 				t.Errorf("got\n%s\nwant\n%s", got, c.want)
 			}
 		})
+	}
+}
+
+// TestFirstDirectoryCounts: of the directories the first that is there counts, also for a registry that it has nothing for.
+func TestFirstDirectoryCounts(t *testing.T) {
+	top := t.TempDir()
+	dirs := []string{filepath.Join(top, "podlet"), filepath.Join(top, "containerd")}
+	write := func(dir, text string) {
+		t.Helper()
+		must(t, os.MkdirAll(filepath.Join(dir, "h.test"), 0o755))
+		must(t, os.WriteFile(filepath.Join(dir, "h.test/hosts.toml"), []byte(text), 0o644))
+	}
+	for _, step := range []struct {
+		do   func()
+		want string
+	}{
+		{func() {}, "https://h.test/v2 pull resolve"},
+		{func() { write(dirs[1], `server = "https://two.test"`) }, "https://two.test/v2 mirror pull resolve"},
+		{func() { must(t, os.Mkdir(dirs[0], 0o755)) }, "https://h.test/v2 pull resolve"},
+		{func() { write(dirs[0], `server = "https://one.test"`) }, "https://one.test/v2 mirror pull resolve"},
+		{func() { must(t, os.RemoveAll(dirs[0])) }, "https://two.test/v2 mirror pull resolve"},
+	} {
+		step.do()
+		found, err := hostsOf("h.test", dirs)
+		must(t, err)
+		if got := describe(found.hosts); got != step.want {
+			t.Errorf("got %s, want %s", got, step.want)
+		}
+	}
+	if want := []string{"/etc/podlet/certs.d", "/etc/containerd/certs.d"}; !slices.Equal(DefaultCertsDirs, want) {
+		t.Errorf("by default %v, want %v", DefaultCertsDirs, want)
 	}
 }
 
@@ -108,6 +141,7 @@ func TestWrongHosts(t *testing.T) {
 		{"[host.\"https://u:p@m.test\"]", ":1:", "imagePullSecrets"},
 		{"# x\nserver = \"https://\"", ":2:", "server"},
 		{"[host.\"https://m.test\"]\nca = \"none.pem\"", ":1:", "none.pem"},
+		{"[host.\"https://m.test\"]\nca = \"fifo\"", ":1:", "not a regular file"},
 		{"[host.\"https://m.test\"]\nca = \"junk.pem\"", ":1:", "no PEM certificate"},
 		{"[host.\"https://m.test\"]\nclient = [[\"junk.pem\", \"junk.pem\"]]", ":1:", "junk.pem"},
 		{"[host.\"https://m.test\"]\nclient = [1]", ":1:", "client"},
@@ -115,6 +149,12 @@ func TestWrongHosts(t *testing.T) {
 		{"[host.\"https://m.test\"]\ndial_timeout = \"soon\"", ":1:", "dial_timeout"},
 		{"[host.\"https://m.test\".header]\n\"a b\" = \"x\"", ":1:", "header"},
 		{"[host.\"https://m.test\".header]\na = \"x\\ny\"", ":1:", "header"},
+		{"[host.\"https://m.test\"]\nproxy = \"p.test:3128\"", ":1:", "proxy"},
+		{"[host.\"https://m.test\"]\nproxy = \"http://me:MARKER@\"", ":1:", "proxy"},
+		{"[host.\"https://m.test\"]\nproxy = \"ftp://me:MARKER@p.test\"", ":1:", "proxy"},
+		{"[host.\"https://m.test\"]\nproxy = \"http://me:MARKER@p.test/path\"", ":1:", "proxy"},
+		{"[host.\"https://m.test\"]\nproxy = \"http://me:MARKER@p.test:x\"", ":1:", "proxy"},
+		{"proxy = \"http://p.test?\"", ":1:", "proxy"},
 		{"[host", ":1:", ""},
 		{"a = 1\na = 2", ":2:", ""},
 		{"\x00", ":1:", ""},
@@ -122,8 +162,9 @@ func TestWrongHosts(t *testing.T) {
 		r := newRig(t)
 		file := r.hosts(t, "bad.test", c.text)
 		must(t, os.WriteFile(filepath.Join(filepath.Dir(file), "junk.pem"), []byte("junk"), 0o644))
+		must(t, unix.Mkfifo(filepath.Join(filepath.Dir(file), "fifo"), 0o644))
 		_, err := r.Pull(background, "bad.test/app", Credentials{})
-		if !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), file+c.line) || !strings.Contains(err.Error(), c.says) {
+		if !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), file+c.line) || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "MARKER") {
 			t.Errorf("%q: %v; want %s%s … %s", c.text, err, file, c.line, c.says)
 		}
 	}
@@ -264,8 +305,8 @@ func TestCertificates(t *testing.T) {
 	must(t, err)
 }
 
-// TestNoDowngrade: from TLS nothing leads to plain http; and what isn't verified at the registry is verified elsewhere.
-func TestNoDowngrade(t *testing.T) {
+// TestCVE_C8_NoDowngrade: from TLS nothing leads to plain http; and what isn't verified at the registry is verified elsewhere.
+func TestCVE_C8_NoDowngrade(t *testing.T) {
 	l, plain, other, r := newLoopback(t, true), newLoopback(t, false), newLoopback(t, true), newRig(t)
 	l.push(t, "app:v1", newImage(t, "x"))
 	plain.push(t, "app:v1", newImage(t, "x"))

@@ -4,14 +4,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"net/netip"
 	"net/url"
 	"runtime/debug"
 	"sync"
 	"time"
 
-	"github.com/distribution/reference"
+	"golang.org/x/net/http/httpproxy"
 
 	"podlet/internal/image"
 )
@@ -26,6 +25,8 @@ type Config struct {
 	// A pull that gets less than MinRate bytes a second over a whole Window ends with ErrStalled. 0: 1 KiB/s over 5 min.
 	MinRate int64
 	Window  time.Duration
+	// Verifiers is a directory of programs that must accept what a name leads to; "": there are none. See verify.
+	Verifiers string
 	// Agent is the User-Agent; "": "podlet".
 	Agent string
 	Log   *slog.Logger
@@ -35,8 +36,10 @@ type Config struct {
 type Puller struct {
 	Config
 	classOf func(netip.Addr) addressClass
-	proxy   func(*http.Request) (*url.URL, error) // nil: none
-	backoff time.Duration                         // 0: the clients' own
+	proxy   func(*url.URL) (*url.URL, error) // nil: none
+	sleep   func(context.Context, time.Duration) error
+
+	verifierTimeout time.Duration
 
 	stop    context.CancelFunc
 	life    context.Context
@@ -61,9 +64,11 @@ type flight struct {
 	err     error
 	cancel  context.CancelCauseFunc
 	waiters int // guarded by Puller.mu
+
+	progress progress
 }
 
-// New makes a Puller. Close ends it.
+// New makes a Puller. Close ends it. Proxies are those that the environment names now (HTTP_PROXY, HTTPS_PROXY, NO_PROXY); this machine itself is asked without.
 func New(c Config) *Puller {
 	if c.CertsDirs == nil {
 		c.CertsDirs = DefaultCertsDirs
@@ -80,7 +85,7 @@ func New(c Config) *Puller {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	p := &Puller{Config: c, classOf: classOf, proxy: http.ProxyFromEnvironment}
+	p := &Puller{Config: c, classOf: classOf, proxy: httpproxy.FromEnvironment().ProxyFunc(), sleep: sleep, verifierTimeout: verifierTimeout}
 	p.life, p.stop = context.WithCancel(context.Background())
 	p.mu.flights = map[flightKey]*flight{}
 	return p
@@ -99,6 +104,12 @@ var errAlone = fmt.Errorf("nobody waits for this pull any more: %w", context.Can
 // a tag may have moved, and the credentials may not do. Calls with the same name and credentials that come while one is under way share it; a caller whose ctx
 // ends leaves it, and the last one ends it. Errors: see the variables of this package, and image.ErrInvalid.
 func (p *Puller) Pull(ctx context.Context, ref string, c Credentials) (image.Image, error) {
+	return p.PullWatched(ctx, ref, c, time.Hour, func(Progress) {})
+}
+
+// PullWatched is Pull, and calls report about once in every, from the calling goroutine, and at the end of a pull that succeeds. A report that takes its time
+// delays nothing but the return.
+func (p *Puller) PullWatched(ctx context.Context, ref string, c Credentials, every time.Duration, report func(Progress)) (image.Image, error) {
 	name, err := image.NormalizeName(ref)
 	if err != nil {
 		return image.Image{}, err
@@ -108,11 +119,20 @@ func (p *Puller) Pull(ctx context.Context, ref string, c Credentials) (image.Ima
 		return image.Image{}, err
 	}
 	defer p.leave(f)
-	select {
-	case <-f.done:
-		return f.img, f.err
-	case <-ctx.Done():
-		return image.Image{}, fmt.Errorf("pull %s: %w", name, context.Cause(ctx))
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-f.done:
+			if f.err == nil {
+				report(f.progress.now())
+			}
+			return f.img, f.err
+		case <-ctx.Done():
+			return image.Image{}, fmt.Errorf("pull %s: %w", name, context.Cause(ctx))
+		case <-tick.C:
+			report(f.progress.now())
+		}
 	}
 }
 
@@ -130,9 +150,9 @@ func (p *Puller) join(key flightKey) (*flight, error) {
 	ctx, cancel := context.WithCancelCause(p.life)
 	f := &flight{done: make(chan struct{}), cancel: cancel, waiters: 1}
 	p.mu.flights[key] = f
-	p.workers.Go(func() {
+	p.background(&p.workers, "pull "+key.name, func() {
 		defer cancel(nil)
-		img, err := p.fly(ctx, cancel, key)
+		img, err := p.fly(ctx, f, key)
 		p.mu.Lock()
 		f.img, f.err = img, err
 		p.forget(key, f)
@@ -140,6 +160,18 @@ func (p *Puller) join(key flightKey) (*flight, error) {
 		close(f.done)
 	})
 	return f, nil
+}
+
+// background runs f in a goroutine that wg counts. A panic in it is logged and ends f alone.
+func (p *Puller) background(wg *sync.WaitGroup, what string, f func()) {
+	wg.Go(func() {
+		defer func() {
+			if v := recover(); v != nil {
+				p.Log.Error("panic", "task", what, "panic", v, "stack", string(debug.Stack()))
+			}
+		}()
+		f()
+	})
 }
 
 // forget takes the flight off the table, with p.mu held. A later call begins anew.
@@ -166,20 +198,20 @@ func (p *Puller) leave(f *flight) {
 }
 
 // fly is one pull from its beginning to its end.
-func (p *Puller) fly(ctx context.Context, cancel context.CancelCauseFunc, key flightKey) (img image.Image, err error) {
+func (p *Puller) fly(ctx context.Context, f *flight, key flightKey) (img image.Image, err error) {
 	var hidden secrets
 	hidden.add(key.credentials.secrets()...)
 	defer func() {
 		if v := recover(); v != nil {
-			p.Log.Error("panic while pulling", "image", key.name, "panic", v, "stack", string(debug.Stack()))
-			err = fmt.Errorf("pull %s: panic: %v", key.name, v)
+			p.Log.Error("panic while pulling", "image", key.name, "panic", hidden.clean(fmt.Sprint(v)), "stack", string(debug.Stack()))
+			err = fmt.Errorf("pull %s: %w: %v", key.name, image.ErrPanic, v)
 		}
 		if err != nil {
 			err = &failure{kind: err, text: hidden.clean(err.Error())}
 		}
 	}()
 	began := time.Now()
-	r, err := p.remote(key, &hidden)
+	r, err := p.remote(key, &f.progress, &hidden)
 	if err != nil {
 		return image.Image{}, fmt.Errorf("pull %s: %w", key.name, err)
 	}
@@ -190,17 +222,10 @@ func (p *Puller) fly(ctx context.Context, cancel context.CancelCauseFunc, key fl
 	}()
 	watched, end := context.WithCancel(ctx)
 	var watcher sync.WaitGroup
-	watcher.Go(func() {
-		defer func() {
-			if v := recover(); v != nil {
-				p.Log.Error("panic while watching a pull", "image", key.name, "panic", v, "stack", string(debug.Stack()))
-			}
-		}()
-		r.watch.run(watched, cancel, p.Window, p.MinRate)
-	})
+	p.background(&watcher, "watch the pull of "+key.name, func() { r.watch.run(watched, f.cancel, p.Window, p.MinRate) })
 	defer watcher.Wait()
 	defer end()
-	img, err = p.Images.Pull(ctx, key.name, r, image.PullOptions{Parallel: p.Parallel, Progress: r.entries()})
+	img, err = p.Images.Pull(ctx, key.name, r, image.PullOptions{Parallel: p.Parallel, Progress: r.entries})
 	if err != nil {
 		return image.Image{}, err
 	}
@@ -209,49 +234,44 @@ func (p *Puller) fly(ctx context.Context, cancel context.CancelCauseFunc, key fl
 }
 
 // remote makes the clients for a name, from what the disk says now.
-func (p *Puller) remote(key flightKey, hidden *secrets) (*remote, error) {
-	named, err := reference.ParseNormalizedNamed(key.name)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %v", image.ErrInvalid, err)
-	}
-	r := &remote{registry: reference.Domain(named), repository: reference.Path(named), watch: &watch{}, log: p.Log.With("image", key.name)}
-	r.mu.sent, r.mu.wrong = map[image.Digest]*client{}, map[image.Digest][]*client{}
-	if tagged, ok := named.(reference.Tagged); ok {
-		r.tag = tagged.Tag()
-	}
-	hosts, err := hostsOf(r.registry, p.CertsDirs, p.Log)
+func (p *Puller) remote(key flightKey, progress *progress, hidden *secrets) (*remote, error) {
+	l, err := p.plan(key.name, key.credentials)
 	if err != nil {
 		return nil, err
 	}
-	for i, h := range hosts {
-		cred, err := key.credentials.forHost(h.URL.Host)
-		if err != nil {
-			return nil, err
-		}
+	for _, w := range l.warnings {
+		p.Log.Warn("hosts of a registry", "image", key.name, "warning", w)
+	}
+	r := &remote{
+		name: key.name, registry: l.registry, repository: l.repository, tag: l.tag, watch: &watch{}, progress: progress,
+		verifiers: p.Verifiers, verifierTimeout: p.verifierTimeout, secrets: hidden, log: p.Log.With("image", key.name),
+	}
+	r.mu.sent, r.mu.wrong = map[image.Digest]*client{}, map[image.Digest][]*client{}
+	for i, h := range l.hosts {
 		for _, values := range h.Header {
 			hidden.add(values...)
 		}
-		c := newClient(h, newGate(h, hidden, p.classOf, p.proxy), cred, p.Agent, hidden)
-		c.last = i == len(hosts)-1
-		if p.backoff != 0 {
-			c.backoff = p.backoff
+		if h.Proxy != nil {
+			password, _ := h.Proxy.User.Password()
+			hidden.add(password)
 		}
+		c := newClient(h.Host, newGate(h.Host, hidden, p.classOf, p.proxyOf(h.Host)), h.credential, p.Agent, hidden)
+		c.last = i == len(l.hosts)-1
+		c.sleep = p.sleep
 		r.clients = append(r.clients, c)
 	}
 	return r, nil
 }
 
-// entries gives a Progress that counts the entries written.
-func (r *remote) entries() func(image.LayerProgress) {
-	var mu sync.Mutex
-	seen := map[image.Digest]int64{}
-	return func(l image.LayerProgress) {
-		mu.Lock()
-		fresh := l.Entries - seen[l.DiffID]
-		seen[l.DiffID] = l.Entries
-		mu.Unlock()
-		if fresh > 0 {
-			r.watch.progress.Add(fresh * entryBytes)
-		}
+// proxyOf gives what says which proxy leads to a URL for the host; nil: none ever.
+func (p *Puller) proxyOf(h *Host) func(*url.URL) (*url.URL, error) {
+	if h.Proxy != nil {
+		return func(*url.URL) (*url.URL, error) { return h.Proxy, nil }
 	}
+	return p.proxy
+}
+
+// entries hears from the image store how far a layer is.
+func (r *remote) entries(l image.LayerProgress) {
+	r.watch.progress.Add(r.progress.tell(l) * entryBytes)
 }

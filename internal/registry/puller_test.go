@@ -55,6 +55,25 @@ func TestPullByTagAndDigest(t *testing.T) {
 	}
 }
 
+// TestPullByTagAndDigestAtOnce: of a name with both the digest counts, the tag isn't even asked for, and the image gets none.
+func TestPullByTagAndDigestAtOnce(t *testing.T) {
+	l, r := newLoopback(t, false), newRig(t)
+	_, manifest, id := l.push(t, "app:v1", newImage(t, "x"))
+	l.push(t, "app:v1", newImage(t, "y"))
+	ref := l.address + "/app:v1@" + manifest.Digest
+	img, err := r.Pull(background, ref, Credentials{})
+	must(t, err)
+	if img.ID.String() != id || len(img.Tags) != 0 || len(img.Digests) != 1 || img.Digests[0] != l.address+"/app@"+manifest.Digest {
+		t.Errorf("got %v, tags %v, digests %v", img.ID, img.Tags, img.Digests)
+	}
+	if found, err := r.Images.Get(ref); err != nil || found.ID != img.ID {
+		t.Errorf("found %v, %v", found.ID, err)
+	}
+	if l.requests("/manifests/v1") != 0 {
+		t.Error("the tag was asked for")
+	}
+}
+
 func TestPullByDigestOnly(t *testing.T) {
 	l, r := newLoopback(t, false), newRig(t)
 	_, manifest, id := l.push(t, "app:v1", newImage(t, "x"))
@@ -122,7 +141,7 @@ func TestNotFound(t *testing.T) {
 
 func TestBadNames(t *testing.T) {
 	r := newRig(t)
-	for _, ref := range []string{"", "A", "http://h/app", "h/app@sha256:12", "h/app@md5:d41d8cd98f00b204e9800998ecf8427e"} {
+	for _, ref := range []string{"", "A", "http://h/app", "h/app@sha256:12", "[0]:0/app", "h/app@md5:d41d8cd98f00b204e9800998ecf8427e"} {
 		if _, err := r.Pull(background, ref, Credentials{}); !errors.Is(err, image.ErrInvalid) {
 			t.Errorf("%q: %v", ref, err)
 		}

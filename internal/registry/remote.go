@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"podlet/internal/image"
 )
@@ -23,10 +24,17 @@ var documentTypes = []string{
 
 // remote is an image.Remote: one name, and the hosts to ask for it.
 type remote struct {
+	name                      string
 	registry, repository, tag string
 	clients                   []*client
 	watch                     *watch
+	progress                  *progress
+	secrets                   *secrets
 	log                       *slog.Logger
+
+	verifiers       string // directory
+	verifierTimeout time.Duration
+	verified        bool // documents are asked for one after the other
 
 	mu struct {
 		sync.Mutex
@@ -38,24 +46,45 @@ type remote struct {
 
 // Document implements image.Remote.
 func (r *remote) Document(ctx context.Context, d image.Digest, most int64) (data []byte, mediaType string, err error) {
-	r.watch.enter()
-	defer r.watch.leave()
 	what := "manifests/" + r.tag
 	if !d.IsZero() {
 		what = "manifests/" + d.String()
 	}
+	r.watch.enter()
 	err = r.each(ctx, d.IsZero(), what, func(c *client) error {
 		data, mediaType, err = r.document(ctx, c, d, what, most)
 		return err
 	})
+	r.watch.leave()
+	if err == nil && !r.verified {
+		// The first is the one that the name leads to; all others have their digests from it.
+		r.verified = true
+		err = r.verify(ctx, data, mediaType)
+	}
 	return data, mediaType, err
 }
 
+// document asks one host. One that breaks off is asked anew if there is no other.
 func (r *remote) document(ctx context.Context, c *client, d image.Digest, what string, most int64) ([]byte, string, error) {
-	answer, err := c.get(ctx, r.request(c, what, documentTypes))
-	if err != nil {
-		return nil, "", err
+	wait := firstWait
+	for repeat := 0; ; repeat++ {
+		answer, err := c.get(ctx, r.request(c, what, documentTypes))
+		if err != nil {
+			return nil, "", err
+		}
+		data, mediaType, err := r.readDocument(ctx, c, answer, d, most)
+		if !errors.Is(err, ErrUnavailable) || !c.last || repeat == maxRepeats {
+			return data, mediaType, err
+		}
+		if err := c.sleep(ctx, wait); err != nil {
+			return nil, "", err
+		}
+		wait *= 2
 	}
+}
+
+// readDocument reads an answer and closes it.
+func (r *remote) readDocument(ctx context.Context, c *client, answer *http.Response, d image.Digest, most int64) ([]byte, string, error) {
 	defer answer.Body.Close()
 	at := shown(c.host.URL)
 	if answer.ContentLength > most {
@@ -98,7 +127,7 @@ func documentType(h http.Header) string {
 
 // Blob implements image.Remote.
 func (r *remote) Blob(ctx context.Context, d image.Digest, size int64) (io.ReadCloser, error) {
-	b := &blob{ctx: ctx, r: r, digest: d, what: "blobs/" + d.String(), size: size, repeats: maxRepeats}
+	b := &blob{ctx: ctx, r: r, digest: d, what: "blobs/" + d.String(), size: size, counted: r.progress.read(d), repeats: maxRepeats}
 	r.watch.enter()
 	if err := b.open(); err != nil {
 		r.watch.leave()
@@ -177,7 +206,7 @@ func (r *remote) each(ctx context.Context, resolve bool, what string, try func(c
 	return &failure{kind: kindOf(deciding), text: fmt.Sprintf("%s: %s", what, strings.Join(texts, "; ")), err: deciding}
 }
 
-var kinds = []error{ErrNotFound, ErrUnauthenticated, ErrDenied, ErrUnavailable, ErrStalled, ErrConfig, ErrRefused, image.ErrInvalid}
+var kinds = []error{image.ErrPanic, ErrNotFound, ErrUnauthenticated, ErrDenied, ErrUnavailable, ErrStalled, ErrConfig, ErrSignature, ErrRefused, image.ErrInvalid}
 
 func kindOf(err error) error {
 	if i := slices.IndexFunc(kinds, func(k error) bool { return errors.Is(err, k) }); i >= 0 {

@@ -45,14 +45,13 @@ func TestWatch(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithCancelCause(t.Context())
-				r := remote{watch: &watch{}}
-				progress := r.entries()
+				r := remote{watch: &watch{}, progress: &progress{}}
 				if c.active {
 					r.watch.enter()
 				}
 				go r.watch.run(ctx, cancel, 5*time.Minute, 1<<10)
 				for s := range int64(3600) {
-					c.each(r.watch, progress, s+1)
+					c.each(r.watch, r.entries, s+1)
 					time.Sleep(time.Second)
 				}
 				if got := errors.Is(context.Cause(ctx), ErrStalled); got != c.stalls {
