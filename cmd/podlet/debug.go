@@ -10,15 +10,17 @@ import (
 	"time"
 
 	"podlet/internal/image"
+	"podlet/internal/registry"
+	"podlet/pod"
 )
 
 func debugSocket(state string) string { return filepath.Join(state, "debug.sock") }
 
-// serveDebug serves net/http/pprof, and the images to podlet's own commands, on a unix socket in the state directory, which only root can
+// serveDebug serves net/http/pprof, and images and addresses to podlet's own commands, on a unix socket in the state directory, which only root can
 // enter:
 //
 //	curl --unix-socket /run/podlet/debug.sock 'http://podlet/debug/pprof/goroutine?debug=2'
-func serveDebug(state string, store *image.Store, log *slog.Logger) (*http.Server, error) {
+func serveDebug(state string, store *image.Store, puller *registry.Puller, pods *pod.Runtime, log *slog.Logger) (*http.Server, error) {
 	listener, err := listen("unix://" + debugSocket(state))
 	if err != nil {
 		return nil, err
@@ -28,6 +30,8 @@ func serveDebug(state string, store *image.Store, log *slog.Logger) (*http.Serve
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	serveImages(mux, store)
+	servePulls(mux, puller)
+	serveNetwork(mux, pods)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	go serveHTTP(server, listener, log)
 	return server, nil

@@ -5,7 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 	"text/tabwriter"
+	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -15,92 +19,107 @@ import (
 func imageCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "image",
-		Short: "Import and list images",
+		Short: "Pull, import, export, list, remove and check images",
+		Long: `Work on the node's images. If a podlet serves, it does the work, and this
+command asks it; else the command opens the image store itself.`,
 	}
 	o := defaultOptions()
 	cmd.PersistentFlags().StringVar(&o.Root, "root", o.Root, "podlet's directory for what outlives a reboot")
 	cmd.PersistentFlags().StringVar(&o.State, "state", o.State, "podlet's directory for what dies with the boot, to reach a podlet that serves")
-	cmd.AddCommand(importCommand(o), listCommand(o))
+	cmd.AddCommand(pullCommand(o), importCommand(o), exportCommand(o), listCommand(o), inspectCommand(o), removeCommand(o), pruneCommand(o), checkCommand(o))
 	return cmd
 }
 
-func importCommand(o *options) *cobra.Command {
-	var name string
-	cmd := &cobra.Command{
-		Use:   "import FILE|DIR...",
-		Short: "Import images from OCI layouts or docker-archive tars",
-		Example: `  podlet image import busybox.tar
-  podlet image import --name registry.example/app:v1 ./oci-layout`,
-		Args: cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			store, err := openImages(o)
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, store.Close()) }()
-			for _, path := range args {
-				imported, err := store.Import(cmd.Context(), path, name)
-				if err != nil {
-					return err
-				}
-				for _, img := range imported {
-					fmt.Fprintf(cmd.OutOrStdout(), "%s  %s\n", img.ID, first(img.Tags))
-				}
-			}
-			return nil
-		},
+// outputFlag adds -o to a command, which formatOf reads.
+func outputFlag(cmd *cobra.Command) {
+	cmd.Flags().StringP("output", "o", "table", "table (for people) or json")
+}
+
+// formatOf says whether -o asks for JSON.
+func formatOf(cmd *cobra.Command) (asJSON bool, err error) {
+	switch format := cmd.Flag("output").Value.String(); format {
+	case "json":
+		return true, nil
+	case "table":
+		return false, nil
+	default:
+		return false, fmt.Errorf("-o %q: want table or json", format)
 	}
-	cmd.Flags().StringVar(&name, "name", "", "name for an image that brings none")
-	return cmd
+}
+
+// withImages runs f on the images, and prints what it gives as -o says: as JSON, or as print writes it for people.
+func withImages[T any](cmd *cobra.Command, o *options, f func(images) (T, error), print func(io.Writer, T) error) (err error) {
+	asJSON, err := formatOf(cmd)
+	if err != nil {
+		return err
+	}
+	store, err := openImages(o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	result, err := f(store)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return json.NewEncoder(cmd.OutOrStdout()).Encode(result)
+	}
+	return print(cmd.OutOrStdout(), result)
 }
 
 func listCommand(o *options) *cobra.Command {
-	var format string
 	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List images",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			store, err := openImages(o)
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, store.Close()) }()
-			list, err := store.List(cmd.Context())
-			if err != nil {
-				return err
-			}
-			switch format {
-			case "json":
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(list)
-			case "table":
-				return printImages(cmd.OutOrStdout(), list)
-			default:
-				return fmt.Errorf("-o %q: want table or json", format)
-			}
+		Use:     "list",
+		Aliases: []string{"ls"},
+		Short:   "List images",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withImages(cmd, o, func(s images) ([]image.Image, error) {
+				list, err := s.List(cmd.Context())
+				if list == nil {
+					list = []image.Image{} // in JSON an empty list, not null
+				}
+				return list, err
+			}, printImages)
 		},
 	}
-	cmd.Flags().StringVarP(&format, "output", "o", "table", "table or json")
+	outputFlag(cmd)
 	return cmd
 }
 
-func printImages(w io.Writer, images []image.Image) error {
+func printImages(w io.Writer, list []image.Image) error {
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(t, "IMAGE\tID\tSIZE")
-	for _, img := range images {
-		for _, tag := range append(img.Tags, untagged(img)...) {
-			fmt.Fprintf(t, "%s\t%.12s\t%.1f MB\n", tag, img.ID.Hex(), float64(img.Size)/1e6)
+	fmt.Fprintln(t, "IMAGE\tID\tSIZE\tIMPORTED\tUSE")
+	for _, img := range list {
+		for _, name := range namesOf(img) {
+			fmt.Fprintf(t, "%s\t%.12s\t%s\t%s\t%s\n", name, img.ID.Hex(), megabytes(img.Size), img.Imported.Local().Format(time.DateTime), useOf(img))
 		}
 	}
 	return t.Flush()
 }
 
-// untagged is what stands for an image without a tag.
-func untagged(img image.Image) []string {
-	if len(img.Tags) > 0 {
-		return nil
+// namesOf are what a person calls the image: its tags, else its digests, else nothing.
+func namesOf(img image.Image) []string {
+	switch {
+	case len(img.Tags) > 0:
+		return img.Tags
+	case len(img.Digests) > 0:
+		return img.Digests
+	default:
+		return []string{"<none>"}
 	}
-	return []string{"<none>"}
+}
+
+func useOf(img image.Image) string {
+	var words []string
+	if img.InUse {
+		words = append(words, "in use")
+	}
+	if img.Pinned {
+		words = append(words, "pinned")
+	}
+	return strings.Join(words, ", ")
 }
 
 func first(list []string) string {
@@ -108,4 +127,12 @@ func first(list []string) string {
 		return "<none>"
 	}
 	return list[0]
+}
+
+// printable gives a stranger's text as it is, or quoted where a terminal could take some of it for a command.
+func printable(text string) string {
+	if strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) >= 0 {
+		return strconv.Quote(text)
+	}
+	return text
 }

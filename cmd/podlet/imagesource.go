@@ -2,28 +2,42 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"net"
-	"net/http"
-	"net/url"
+	"os"
 	"path/filepath"
 
 	"podlet/internal/image"
 )
 
-// images is the image store, as podlet's commands use it: opened by themselves, or by the podlet that serves and has it locked.
+// images is the image store, as podlet's commands use it: opened by themselves, or by the podlet that serves and has it locked. What tells how far it is does so from
+// one goroutine at a time.
 type images interface {
-	Import(ctx context.Context, path, name string) ([]image.Image, error)
+	Import(ctx context.Context, path, name string, report func(image.LayerProgress)) ([]image.Image, error)
+	ImportReader(ctx context.Context, r io.Reader, name string, report func(image.LayerProgress)) ([]image.Image, error)
+	Export(ctx context.Context, r exportRequest, report func(image.LayerProgress)) (exported, error)
+	// ExportTo writes the tar to w; r's path is not looked at.
+	ExportTo(ctx context.Context, w io.Writer, r exportRequest) error
 	List(ctx context.Context) ([]image.Image, error)
+	Inspect(ctx context.Context, ref string) (image.Details, error)
+	// Remove gives the image that was removed.
+	Remove(ctx context.Context, ref string) (image.Image, error)
+	Prune(ctx context.Context, untaggedOnly bool) (image.Pruned, error)
 	Close() error
 }
 
+// exportRequest says what is exported where to: an absolute path, or one relative to the working directory.
+type exportRequest struct {
+	Path        string
+	Refs        []string
+	Compression image.Compression
+}
+
+func imagesDir(root string) string { return filepath.Join(root, "images") }
+
 // openImages opens the store below o.Root, or speaks to the podlet that has it.
 func openImages(o *options) (images, error) {
-	store, err := image.Open(filepath.Join(o.Root, "images"))
+	store, err := image.Open(imagesDir(o.Root))
 	if errors.Is(err, image.ErrLocked) {
 		return newServedImages(o.State), nil
 	}
@@ -33,81 +47,88 @@ func openImages(o *options) (images, error) {
 	return ownImages{store}, nil
 }
 
-type ownImages struct{ *image.Store }
+type ownImages struct{ store *image.Store }
 
-func (s ownImages) Import(ctx context.Context, path, name string) ([]image.Image, error) {
-	return s.Store.Import(ctx, path, image.ImportOptions{Name: name})
+func (s ownImages) Import(ctx context.Context, path, name string, report func(image.LayerProgress)) ([]image.Image, error) {
+	return s.store.Import(ctx, path, image.ImportOptions{Name: name, Progress: report})
 }
 
-func (s ownImages) List(context.Context) ([]image.Image, error) { return s.Store.List(), nil }
-
-// servedImages asks the podlet that serves, over its debug socket, which only root can reach. Paths go over it, not bytes: both are on one
-// machine and root.
-type servedImages struct {
-	client *http.Client
-	state  string
+func (s ownImages) ImportReader(ctx context.Context, r io.Reader, name string, report func(image.LayerProgress)) ([]image.Image, error) {
+	return s.store.ImportReader(ctx, r, image.ImportOptions{Name: name, Progress: report})
 }
 
-func newServedImages(state string) *servedImages {
-	socket := debugSocket(state)
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+func (s ownImages) Export(ctx context.Context, r exportRequest, report func(image.LayerProgress)) (exported, error) {
+	return export(ctx, s.store, r, report)
+}
+
+func (s ownImages) ExportTo(ctx context.Context, w io.Writer, r exportRequest) error {
+	return s.store.ExportTar(ctx, w, r.Refs, image.ExportOptions{Compression: r.Compression})
+}
+
+// export writes the images to where the request says. A tar appears at its name when it is whole.
+func export(ctx context.Context, s *image.Store, r exportRequest, report func(image.LayerProgress)) (exported, error) {
+	options := image.ExportOptions{Compression: r.Compression, Progress: report}
+	if isLayoutDir(r.Path) {
+		return exported{Path: r.Path}, s.ExportDir(ctx, r.Path, r.Refs, options)
 	}
-	return &servedImages{client: &http.Client{Transport: &http.Transport{DialContext: dial}}, state: state}
-}
-
-func (s *servedImages) Import(ctx context.Context, path, name string) ([]image.Image, error) {
-	absolute, err := filepath.Abs(path)
+	f, err := os.CreateTemp(filepath.Dir(r.Path), "."+filepath.Base(r.Path)+".")
 	if err != nil {
-		return nil, err
+		return exported{}, err
 	}
-	return s.ask(ctx, http.MethodPost, "/images?"+url.Values{"path": {absolute}, "name": {name}}.Encode())
-}
-
-func (s *servedImages) List(ctx context.Context) ([]image.Image, error) {
-	return s.ask(ctx, http.MethodGet, "/images")
-}
-
-func (s *servedImages) Close() error {
-	s.client.CloseIdleConnections()
-	return nil
-}
-
-func (s *servedImages) ask(ctx context.Context, method, path string) ([]image.Image, error) {
-	request, err := http.NewRequestWithContext(ctx, method, "http://podlet"+path, nil)
+	defer f.Close()
+	err = s.ExportTar(ctx, f, r.Refs, options)
+	if err == nil {
+		err = f.Chmod(0o644)
+	}
+	var size int64
+	if err == nil {
+		size, err = f.Seek(0, io.SeekEnd)
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), r.Path)
+	}
 	if err != nil {
-		return nil, err
+		os.Remove(f.Name())
+		return exported{}, err
 	}
-	answer, err := s.client.Do(request)
-	if err != nil {
-		return nil, fmt.Errorf("a podlet serves these images, and doesn't answer in its state directory %s (--state): %w", s.state, err)
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(answer.Body, 64<<10))
-		return nil, errors.New(string(text))
-	}
-	var list []image.Image
-	if err := json.NewDecoder(answer.Body).Decode(&list); err != nil {
-		return nil, fmt.Errorf("podlet's answer: %w", err)
-	}
-	return list, nil
+	return exported{Path: r.Path, Bytes: size}, nil
 }
 
-// serveImages answers servedImages.
-func serveImages(mux *http.ServeMux, store *image.Store) {
-	mux.HandleFunc("GET /images", func(w http.ResponseWriter, r *http.Request) { answerImages(w, store.List(), nil) })
-	mux.HandleFunc("POST /images", func(w http.ResponseWriter, r *http.Request) {
-		list, err := store.Import(r.Context(), r.FormValue("path"), image.ImportOptions{Name: r.FormValue("name")})
-		answerImages(w, list, err)
-	})
+func (s ownImages) List(context.Context) ([]image.Image, error) { return s.store.List(), nil }
+
+func (s ownImages) Inspect(_ context.Context, ref string) (image.Details, error) {
+	return s.store.Inspect(ref)
 }
 
-func answerImages(w http.ResponseWriter, list []image.Image, err error) {
+func (s ownImages) Remove(_ context.Context, ref string) (image.Image, error) {
+	return removeImage(s.store, ref)
+}
+
+func removeImage(s *image.Store, ref string) (image.Image, error) {
+	img, err := s.Get(ref)
 	if err != nil {
-		w.WriteHeader(http.StatusInternalServerError)
-		io.WriteString(w, err.Error())
-		return
+		return image.Image{}, err
 	}
-	json.NewEncoder(w).Encode(list)
+	return img, s.Remove(img.ID.String())
+}
+
+func (s ownImages) Prune(_ context.Context, untaggedOnly bool) (image.Pruned, error) {
+	return s.store.Prune(untaggedOnly)
+}
+
+func (s ownImages) Close() error { return s.store.Close() }
+
+// checkImages checks the store below o.Root, or has the podlet that serves do it. A store is not opened for it: to open one mends some of what is to be found.
+func checkImages(ctx context.Context, o *options, r checkRequest, report func(checkProgress)) (*image.CheckReport, error) {
+	found, err := image.Check(ctx, imagesDir(o.Root), checkOptions(r, report))
+	if !errors.Is(err, image.ErrLocked) {
+		return found, err
+	}
+	served := newServedImages(o.State)
+	defer served.Close()
+	return served.Check(ctx, r, report)
+}
+
+func checkOptions(r checkRequest, report func(checkProgress)) image.CheckOptions {
+	return image.CheckOptions{Deep: r.Deep, Repair: r.Repair, Progress: func(layer, layers int) { report(checkProgress{layer, layers}) }}
 }

@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -18,11 +19,20 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	err := root().ExecuteContext(ctx)
 	stop()
+	var status exitStatus
+	if errors.As(err, &status) {
+		os.Exit(int(status))
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "podlet:", err)
 		os.Exit(1)
 	}
 }
+
+// exitStatus is what podlet ends with after a command that has told all there is to tell.
+type exitStatus int
+
+func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 
 func root() *cobra.Command {
 	cmd := &cobra.Command{
@@ -43,7 +53,7 @@ namespaces. Kill it, and the kernel takes the whole pod back.`,
 		SilenceErrors: true,
 	}
 	cmd.CompletionOptions.HiddenDefaultCmd = true
-	cmd.AddCommand(serveCommand(), explainCommand(), imageCommand(), versionCommand())
+	cmd.AddCommand(serveCommand(), explainCommand(), imageCommand(), networkCommand(), versionCommand())
 	return cmd
 }
 

@@ -19,8 +19,16 @@ type options struct {
 	LogFormat string `toml:"log-format"`
 	LogLevel  string `toml:"log-level"`
 	Durable   bool   `toml:"durable-layers"`
+	// ImportDir holds image archives that are imported at start; "": none. PinnedImages are names and patterns, see image.ParsePinned.
+	ImportDir    string   `toml:"import-dir"`
+	PinnedImages []string `toml:"pinned-images"`
 	// CertsDirs are looked through in order for a registry's hosts.toml.
 	CertsDirs []string `toml:"certs-dirs"`
+	// PullMinRate is in bytes a second, PullWindow a duration as in Go ("5m").
+	PullMinRate int64  `toml:"pull-min-rate"`
+	PullWindow  string `toml:"pull-window"`
+	// Verifiers is a directory of programs; see registry.Config.
+	Verifiers string `toml:"image-verifiers"`
 	// Network is one of the networks: what gives pods their addresses.
 	Network string `toml:"network"`
 	// CNIConfDir holds the CNI configuration, CNIBinDirs the plugins; CNITimeout is a duration.
@@ -49,7 +57,7 @@ func defaultOptions() *options {
 	return &options{
 		Listen: "unix:///run/podlet/podlet.sock", Root: "/var/lib/podlet", State: "/run/podlet", LogFormat: "text", LogLevel: "info",
 		Network: networkAuto, CNIConfDir: "/etc/cni/net.d", CNIBinDirs: []string{"/opt/cni/bin", "/usr/lib/cni"}, CNITimeout: cni.DefaultTimeout.String(),
-		Bridge: "podlet0", StreamAddress: "127.0.0.1:0",
+		Bridge: "podlet0", StreamAddress: "127.0.0.1:0", ImportDir: "/etc/podlet/images", PullMinRate: 1 << 10, PullWindow: "5m",
 	}
 }
 
@@ -59,7 +67,12 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.State, "state", o.State, "directory for what dies with the boot: sockets")
 	f.StringVar(&o.LogFormat, "log-format", o.LogFormat, "text or json, to stderr")
 	f.StringVar(&o.LogLevel, "log-level", o.LogLevel, "debug, info, warn or error")
+	f.StringVar(&o.ImportDir, "import-dir", o.ImportDir, "directory with image archives (OCI layouts, docker-archive tars) that are imported at start, each once, and pinned; \"\" for none")
+	f.StringSliceVar(&o.PinnedImages, "pinned-images", o.PinnedImages, "images that a kubelet should not collect: names, or full names with * for any text, e.g. registry.k8s.io/kube-*")
 	f.StringSliceVar(&o.CertsDirs, "certs-dirs", o.CertsDirs, "directories with HOST/hosts.toml for registries (default /etc/podlet/certs.d, else /etc/containerd/certs.d)")
+	f.Int64Var(&o.PullMinRate, "pull-min-rate", o.PullMinRate, "a pull that gets less than so many bytes a second, over a whole --pull-window, is given up")
+	f.StringVar(&o.Verifiers, "image-verifiers", o.Verifiers, "directory of programs that must all accept an image before it is pulled, called as containerd calls image verifiers (default: none)")
+	f.StringVar(&o.PullWindow, "pull-window", o.PullWindow, "see --pull-min-rate; a duration of at least 1s")
 	f.StringVar(&o.Network, "network", o.Network, "what gives pods their addresses: \"cni\", plugins as configured in --cni-conf-dir; \"bridge\", podlet itself; "+
 		"\"auto\", CNI from when a configuration is there, till then podlet; \"none\", nothing: pods have lo only. A node of a cluster whose network is yet to be installed wants \"cni\"")
 	f.StringVar(&o.CNIConfDir, "cni-conf-dir", o.CNIConfDir, "directory of CNI configurations, of which the first by name counts; watched")

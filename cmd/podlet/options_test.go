@@ -43,3 +43,22 @@ func TestUnknownKeyOfTheConfigFile(t *testing.T) {
 		t.Errorf("error %v does not name the file", err)
 	}
 }
+
+func TestPullOptions(t *testing.T) {
+	for text, says := range map[string]string{
+		"": "", "pull-min-rate = 1\npull-window = '90s'\n": "",
+		"pull-window = 'soon'\n": "--pull-window", "pull-window = '10ms'\n": "--pull-window", "pull-min-rate = 0\n": "--pull-min-rate",
+	} {
+		o, err := load(t, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := o.puller(nil, nil)
+		if p != nil {
+			p.Close()
+		}
+		if (err == nil) != (says == "") || err != nil && !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}

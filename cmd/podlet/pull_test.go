@@ -348,3 +348,24 @@ func TestPullKilled(t *testing.T) {
 	n.onlyLayers(len(image.Layers))
 	n.runs(id, "text")
 }
+
+// TestPullStalls: --pull-window and --pull-min-rate say when a pull has no progress.
+func TestPullStalls(t *testing.T) {
+	n := &node{t: t, dir: t.TempDir(), flags: []string{"--pull-window", "1s", "--pull-min-rate", "1000000"}}
+	n.start()
+	t.Cleanup(n.end)
+	r := newRegistry(t, nobody)
+	image := pullable(t, testimage.Gzip, "text")
+	r.push(t, "app:v1", image)
+	config, err := image.ConfigJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.hold(config)
+	_, err = n.pull(n.ctx(), r.address+"/app:v1", nil)
+	n.fails(err, codes.DeadlineExceeded)
+	if err != nil && !contains(err.Error(), "want 1000000") {
+		t.Error(err)
+	}
+	n.onlyLayers(0)
+}

@@ -17,7 +17,6 @@ import (
 	"podlet/cri"
 	"podlet/internal/image"
 	"podlet/internal/network"
-	"podlet/internal/registry"
 	"podlet/pod"
 )
 
@@ -64,7 +63,13 @@ func serve(ctx context.Context, o *options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, images.Close()) }()
-	puller := registry.New(registry.Config{Images: images, CertsDirs: o.CertsDirs, Agent: "podlet/" + version, Log: log})
+	if err := o.pinImages(images); err != nil {
+		return err
+	}
+	puller, err := o.puller(images, log)
+	if err != nil {
+		return err
+	}
 	defer puller.Close()
 	pods, closeNetwork, err := o.network(log)
 	if err != nil {
@@ -79,11 +84,12 @@ func serve(ctx context.Context, o *options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, runtime.Close()) }()
-	debug, err := serveDebug(o.State, images, log)
+	debug, err := serveDebug(o.State, images, puller, runtime, log)
 	if err != nil {
 		return err
 	}
 	defer debug.Close()
+	defer o.importImages(ctx, images, log)()
 
 	streams, err := o.streams(log)
 	if err != nil {
