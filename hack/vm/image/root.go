@@ -78,8 +78,11 @@ func configure(ctx context.Context, root string) error {
 	for name, target := range map[string]string{
 		"etc/mtab":    "../proc/self/mounts",
 		"usr/bin/awk": "mawk",
-		"var/run":     "/run",
-		"var/lock":    "/run/lock",
+		// CNI's portmap plugin runs them by these names.
+		"usr/sbin/iptables":  "iptables-nft",
+		"usr/sbin/ip6tables": "ip6tables-nft",
+		"var/run":            "/run",
+		"var/lock":           "/run/lock",
 	} {
 		path := filepath.Join(root, name)
 		// base-files has empty directories for some, which its script replaces.
