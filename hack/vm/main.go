@@ -19,6 +19,8 @@ const usage = `Usage:
   go run ./hack/vm run [flags] -- command     run a command in the guest, with this input and output; the exit code
                                               is the command's, of which "go run" makes 1
   go run ./hack/vm shell [flags]              give a shell in the guest; its end is the machine's
+  go run ./hack/vm powercut [flags]           have podlet pull an image, cut the guest's power at a random moment, boot again
+                                              and look at what is left; -n times
   go run ./hack/vm make                       only install and make what the others need
 
 The guest has the checkout, bin/ and build/ with it, where it stands on the host; commands start there. It has no
@@ -70,11 +72,16 @@ func run(ctx context.Context, args []string) error {
 	case "shell":
 		o.forMachine()
 		command = shell
+	case "powercut":
+		o.forMachine()
+		o.forCuts()
+		command = powercut
 	case "make":
 		command = func(context.Context, *options) error { return nil }
 	case "help", "-h", "-help", "--help":
 		o.forTests()
 		o.forRun()
+		o.forCuts()
 		o.flags.SetOutput(os.Stdout)
 		o.flags.Usage()
 		return nil

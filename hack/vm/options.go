@@ -24,6 +24,7 @@ type options struct {
 	data        string
 	tests       testFlags
 	powerCut    bool
+	cuts        cutFlags
 	environment environment
 
 	progress *progress
@@ -67,6 +68,10 @@ func (o *options) forMachine() {
 
 func (o *options) forRun() {
 	o.flags.BoolVar(&o.powerCut, "cut", false, "run: cut the guest's power as the command ends, in place of unmounting /data")
+}
+
+func (o *options) forCuts() {
+	o.cuts.register(o.flags)
 }
 
 func (o *options) forTests() {

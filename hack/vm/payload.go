@@ -54,7 +54,7 @@ func newPayload(ctx context.Context, c checkout, dir string) (payload, error) {
 
 // leftOut tells what of the checkout the guest does without.
 func (c checkout) leftOut(path string) bool {
-	return path == filepath.Join(c.top, ".git") || path == c.cache()
+	return path == filepath.Join(c.top, ".git") || path == c.cache() || path == filepath.Join(c.top, "build", "bench")
 }
 
 // disk makes the payload disk at file.
