@@ -85,15 +85,19 @@ func TestLogOfLongLinesRotates(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	var err error
+	defer func() {
+		if err != nil {
+			t.Log(err)
+		}
+	}()
 	n.soon("the last lines", func() bool {
 		last := l
 		for i := range last.begun {
 			last.begun[i] = bytes.Clone(last.begun[i])
 		}
-		if err := last.take(path); err != nil {
-			t.Fatal(err)
-		}
-		return last.ended == [2]bool{true, true}
+		err = last.take(path) // fails where a write is half done
+		return err == nil && last.ended == [2]bool{true, true}
 	})
 	t.Logf("%d rotations, %d writers killed, %v lines", rotations, writers, l.next)
 }

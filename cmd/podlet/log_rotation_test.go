@@ -84,12 +84,16 @@ func TestLogRotation(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	var err error
+	defer func() {
+		if err != nil {
+			t.Log(err)
+		}
+	}()
 	n.soon("the last lines", func() bool {
 		last := l
-		if err := last.take(path); err != nil {
-			t.Fatal(err)
-		}
-		return last.ended == [2]bool{true, true}
+		err = last.take(path) // fails where a write is half done
+		return err == nil && last.ended == [2]bool{true, true}
 	})
 	t.Logf("%d rotations in %v, %d kills of podlet, of which %d made a rotation fail, %d of the writer; %d and %d lines, %d MB, checked in %v",
 		rotations, took, kills, failed, writers, l.next[0], l.next[1], l.bytes/1e6, time.Since(began))
