@@ -28,10 +28,11 @@ test: build build/floor ## every test, as root: C under sanitizers, vet, gofmt, 
 	go build -o build/leftovers ./hack/leftovers
 	build/leftovers $(MAKE) --no-print-directory tests
 
+# A program under -race sleeps for a second before it ends if it isn't told otherwise, and the tests run podlet some hundred times.
 tests:
 	$(MAKE) -C pause/src test
 	@$(MAKE) --no-print-directory vet
-	CGO_ENABLED=1 go test -race -timeout $(TIMEOUT) ./...
+	CGO_ENABLED=1 GORACE=atexit_sleep_ms=50 go test -race -timeout $(TIMEOUT) ./...
 
 test-vm: build ## the same tests on Debian's cloud kernel with pure cgroup v2, in an emulator
 	@hack/deps.sh vm test
