@@ -102,7 +102,8 @@ func TestStreamsLeaveNothing(t *testing.T) {
 	n := commonNode(t)
 	p := n.newPod()
 	// The one reaps whatever a killed command leaves, the other listens to clients.
-	c, talks := p.start(container("app", "sh", "-c", "while :; do sleep 0.05; done")), p.start(talker("talker"))
+	c, talks := p.start(container("app", "sh", "-c", "while :; do echo tick; sleep 0.05; done")), p.start(talker("talker"))
+	p.chargedWriter() // pause keeps the files of its log writer's cgroup from the first output on
 	n.serve(p.id, "tcp4", "127.0.0.1:80", echoAll)
 	hello := func(i int) {
 		s := n.streamExec(transports[i%len(transports)], c, streamclient.Want{Stdout: true, TTY: i%2 == 0}, "sh", "-c", "echo hello")
