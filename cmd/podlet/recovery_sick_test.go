@@ -133,8 +133,12 @@ func TestSickPods(t *testing.T) {
 	l := n.lists()
 	took := time.Since(began)
 	t.Logf("podlet answered and listed all after %v", took)
-	if took > answerTime {
-		t.Errorf("podlet needed %v to answer and to list, more than %v", took, answerTime)
+	most := answerTime
+	if testing.Short() {
+		most *= 3 // in an emulator
+	}
+	if took > most {
+		t.Errorf("podlet needed %v to answer and to list, more than %v", took, most)
 	}
 	well := func(what string, p patient) {
 		t.Helper()

@@ -179,11 +179,16 @@ func TestKill9(t *testing.T) {
 		{"links", []netip.Prefix{netip.MustParsePrefix("10.99.0.0/26"), subnet6}, true, 8, 30},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			if testing.Short() {
+				c.rounds, c.least = c.rounds/4, max(c.least/16, 8)
+				c.subnets[0] = netip.PrefixFrom(c.subnets[0].Addr(), c.subnets[0].Bits()+2)
+			}
 			cfg := testConfig(t, c.subnets...)
 			cfg.Log = nil
 			books := &ledger{byPod: map[string][]string{}, byIP: map[string]string{}}
 			for round := 0; round < c.rounds || books.given < c.least; round++ {
-				killedWorker(t, workerOrder{cfg, c.links, books.pods()}, books)
+				// More from round to round, for a slow machine on which Recover alone takes longer.
+				killedWorker(t, workerOrder{cfg, c.links, books.pods()}, books, 400+40*round)
 				if t.Failed() {
 					return
 				}
@@ -225,7 +230,8 @@ func TestKill9(t *testing.T) {
 	}
 }
 
-func killedWorker(t *testing.T, order workerOrder, books *ledger) {
+// killedWorker runs a worker for at most so many milliseconds, and 600 more with links.
+func killedWorker(t *testing.T, order workerOrder, books *ledger, most int) {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), workerEnv+"=1")
@@ -238,9 +244,8 @@ func killedWorker(t *testing.T, order workerOrder, books *ledger) {
 	must(t, json.NewEncoder(in).Encode(order))
 	in.Close()
 	// The dice decide when, counted from the start, so that Open and Recover are hit as well.
-	most := 400
 	if order.Links {
-		most = 1000
+		most += 600
 	}
 	kill := time.AfterFunc(time.Duration(20+rand.IntN(most))*time.Millisecond, func() { cmd.Process.Kill() })
 	defer kill.Stop()
