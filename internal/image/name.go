@@ -27,6 +27,10 @@ func parseName(name string) (reference.Named, error) {
 	if err != nil {
 		return nil, invalid("image name %s: %s", quote(name), whyNoName(err))
 	}
+	// The library takes a host with an underscore for a part of the path, and then there is no host.
+	if reference.Domain(named) == "" {
+		return nil, invalid("image name %s: what comes before the first / is no registry's host", quote(name))
+	}
 	if digested, ok := named.(reference.Digested); ok {
 		// The library allows algorithms podlet has no use for.
 		if _, err := ParseDigest(digested.Digest().String()); err != nil {
