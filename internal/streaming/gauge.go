@@ -30,9 +30,10 @@ const (
 type gauge struct {
 	backlog *backlog
 
-	header [12]byte
+	header [16]byte
 	have   int    // bytes of the header
 	body   uint32 // bytes that are still to come of the frame
+	opened uint32 // the number of the last stream that the client opened
 
 	// Guarded by backlog.mu.
 
@@ -52,7 +53,8 @@ func (g *gauge) wait(ctx context.Context) error {
 }
 
 // take follows the frames. One begins with 8 bytes, of which the first bit tells control from data and the last 24 are the length of what follows; the
-// rest of the first four is a control frame's version and type, or the stream of the data. What opens a stream goes on with the stream's number.
+// rest of the first four is a control frame's version and type, or the stream of the data. What opens a stream goes on with its number and that of the
+// stream it belongs to, SETTINGS with the number of settings.
 func (g *gauge) take(p []byte) error {
 	for len(p) > 0 {
 		if g.body > 0 {
@@ -75,6 +77,9 @@ func (g *gauge) take(p []byte) error {
 		if g.have < g.needs() {
 			continue
 		}
+		if err := g.checkMore(); err != nil {
+			return err
+		}
 		g.begin()
 		g.have = 0
 	}
@@ -87,25 +92,64 @@ func (g *gauge) length() uint32 { return binary.BigEndian.Uint32(g.header[4:]) &
 
 // needs is how many bytes the header has, as far as what is there of it tells.
 func (g *gauge) needs() int {
-	if g.have >= 8 && g.control() && g.kind() == frameSynStream && g.length() >= 4 {
+	if g.have < 8 || !g.control() {
+		return 8
+	}
+	switch g.kind() {
+	case frameSynStream:
+		return 16
+	case frameSettings:
 		return 12
 	}
 	return 8
 }
 
+// check looks at the first 8 bytes. The transport reads what a frame of its type has, whatever length it gives: in one that is longer, a client could
+// hide others.
 func (g *gauge) check() error {
-	most := uint32(dataMost)
+	least, most := uint32(0), uint32(dataMost)
 	if g.control() {
-		most = controlMost
 		switch g.kind() {
-		case frameSynStream, frameReset, frameSettings, framePing, frameGoAway, frameWindow:
+		case frameSynStream:
+			least, most = 10, controlMost
+		case frameSettings:
+			least, most = 4, controlMost
+		case frameReset, frameGoAway, frameWindow:
+			least, most = 8, 8
+		case framePing:
+			least, most = 4, 4
 		default:
 			// HEADERS above all: nobody takes them, and they would wait, unpacked, for as long as their stream is there.
 			return fmt.Errorf("the client sent a SPDY frame of type %d, which no session has a use for", g.kind())
 		}
 	}
+	if g.length() < least {
+		return fmt.Errorf("the client sent a SPDY frame of type %d with %d bytes; it has %d at least", g.kind(), g.length(), least)
+	}
 	if g.length() > most {
 		return fmt.Errorf("the client sent a SPDY frame of %d bytes; %d is the limit", g.length(), most)
+	}
+	return nil
+}
+
+// checkMore looks at what some control frames have behind that.
+func (g *gauge) checkMore() error {
+	switch g.have {
+	case 12:
+		if n := binary.BigEndian.Uint32(g.header[8:]); uint64(g.length()) != 4+8*uint64(n) {
+			return fmt.Errorf("the client sent SPDY settings that say they are %d, in %d bytes", n, g.length())
+		}
+	case 16:
+		// For a number that is no new one the transport starts a goroutine that tells the client, who may not listen. A stream that belongs to
+		// another one keeps that for as long as it lives itself, and so on.
+		id, parent := binary.BigEndian.Uint32(g.header[8:]), binary.BigEndian.Uint32(g.header[12:])
+		if id <= g.opened || id > 0x7fffffff {
+			return fmt.Errorf("the client opened SPDY stream %d behind %d", id, g.opened)
+		}
+		if parent != 0 {
+			return fmt.Errorf("the client opened SPDY stream %d as part of %d, which no session has a use for", id, parent)
+		}
+		g.opened = id
 	}
 	return nil
 }
@@ -120,8 +164,8 @@ func (g *gauge) begin() {
 		return
 	}
 	if g.control() {
-		if g.have == 12 {
-			g.streams[binary.BigEndian.Uint32(g.header[8:])&0x7fffffff] += 0
+		if g.have == 16 {
+			g.streams[g.opened] += 0
 		}
 		return
 	}

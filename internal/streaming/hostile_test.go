@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/moby/spdystream"
+	frames "github.com/moby/spdystream/spdy"
 	"golang.org/x/sys/unix"
 	"k8s.io/streaming/pkg/httpstream/spdy"
 
@@ -162,9 +163,13 @@ func frame(kind uint16, length uint32, body ...byte) []byte {
 // TestCVE_E1: frames that say they are large cost nothing, before the token and after it (CVE-2026-35469).
 func TestCVE_E1(t *testing.T) {
 	r := newRig(t, Config{})
+	hidden := []byte{0, 0, 0, 1, 0, 0xff, 0xff, 0xff} // what the transport takes for a frame, and a reader of lengths doesn't
 	bombs := map[string][]byte{
 		"SETTINGS of 2^31 entries":    frame(4, 1<<24-1, 0x80, 0, 0, 0),
 		"SETTINGS that lies":          frame(4, 12, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0),
+		"SETTINGS with data of 16 MB": frame(4, 12, append([]byte{0, 0, 0, 0}, hidden...)...),
+		"RST_STREAM with data":        frame(3, 16, append([]byte{0, 0, 0, 1, 0, 0, 0, 5}, hidden...)...),
+		"PING with data of 16 MB":     frame(6, 12, append([]byte{0, 0, 0, 1}, hidden...)...),
 		"SYN_STREAM of 16 MB":         frame(1, 1<<24-1),
 		"HEADERS of 16 MB":            frame(8, 1<<24-1),
 		"data of 16 MB":               {0, 0, 0, 1, 0, 0xff, 0xff, 0xff},
@@ -184,10 +189,6 @@ func TestCVE_E1(t *testing.T) {
 			}
 			conn.Write(bomb)
 			conn.Write(make([]byte, 64<<10))
-			if name == "SETTINGS that lies" {
-				streamclient.Reset(conn) // small, so it is the transport's; it must come to no harm
-				continue
-			}
 			conn.SetReadDeadline(time.Now().Add(10 * time.Second))
 			if _, err := io.Copy(io.Discard, conn); err != nil && !isReset(err) {
 				t.Errorf("%s: %v", name, err)
@@ -207,6 +208,33 @@ func TestCVE_E1(t *testing.T) {
 
 func isReset(err error) bool {
 	return strings.Contains(fmt.Sprint(err), unix.ECONNRESET.Error()) || strings.Contains(fmt.Sprint(err), unix.EPIPE.Error())
+}
+
+// TestStreamsOfOldNumbers: a client that opens a stream whose number is used up breaks the protocol, which ends its session. The transport would start
+// a goroutine for each.
+func TestStreamsOfOldNumbers(t *testing.T) {
+	r := newRig(t, Config{})
+	for url, protocol := range map[string]string{r.url(untilEnd): "v4.channel.k8s.io", r.forwardEcho(): "portforward.k8s.io"} {
+		conn, err := streamclient.Upgrade(url, protocol)
+		if err != nil {
+			t.Fatal(err)
+		}
+		framer, err := frames.NewFramer(conn, conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for id := range frames.StreamId(10) {
+			if err := framer.WriteFrame(&frames.SynStreamFrame{StreamId: 0x7fffffff - 2*id}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if _, err := io.Copy(io.Discard, conn); err != nil && !isReset(err) {
+			t.Error(err)
+		}
+		conn.Close()
+	}
+	r.settles("sessions", 0, r.count)
 }
 
 // TestForwardMost: a session has so many connections at a time and no more, and goes on.
@@ -244,7 +272,12 @@ func TestGauge(t *testing.T) {
 		wire = append(wire, binary.BigEndian.AppendUint32([]byte{0, 0, 0, 1}, uint32(n))...)
 		wire = append(wire, make([]byte, n)...)
 	}
-	wire = append(wire, frame(1, controlMost, make([]byte, controlMost)...)...)
+	wire = append(wire, frame(1, 10, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0)...)
+	wire = append(wire, frame(1, controlMost, append([]byte{0, 0, 0, 3}, make([]byte, controlMost-4)...)...)...)
+	wire = append(wire, frame(3, 8, 0, 0, 0, 1, 0, 0, 0, 5)...)
+	wire = append(wire, frame(4, 4, 0, 0, 0, 0)...)
+	wire = append(wire, frame(4, 20, append([]byte{0, 0, 0, 2}, make([]byte, 16)...)...)...)
+	wire = append(wire, frame(6, 4, 0, 0, 0, 1)...)
 	for _, piece := range []int{1, 3, 8, 4096, len(wire)} {
 		g := newGauge(&backlog{most: 1 << 30})
 		for rest := wire; len(rest) > 0; rest = rest[min(piece, len(rest)):] {
@@ -253,7 +286,15 @@ func TestGauge(t *testing.T) {
 			}
 		}
 	}
-	for _, bad := range [][]byte{frame(1, controlMost+1), binary.BigEndian.AppendUint32([]byte{0, 0, 0, 1}, dataMost+1), frame(8, 10)} {
+	first := frame(1, 10, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0)
+	for _, bad := range [][]byte{
+		frame(1, controlMost+1), binary.BigEndian.AppendUint32([]byte{0, 0, 0, 1}, dataMost+1), frame(8, 10),
+		// More than the transport reads, or less.
+		frame(3, 9), frame(3, 7), frame(6, 5), frame(6, 3), frame(7, 9), frame(9, 4), frame(4, 3), frame(4, 13, 0, 0, 0, 1), frame(1, 9),
+		// Streams that are no new ones, and one that belongs to another one.
+		frame(1, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), frame(1, 10, 0x80, 0, 0, 7, 0, 0, 0, 0, 0, 0), append(first, frame(1, 10, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0)...),
+		append(first, frame(1, 10, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0)...), append(first, frame(1, 10, 0, 0, 0, 7, 0, 0, 0, 5, 0, 0)...),
+	} {
 		if newGauge(&backlog{}).take(bad) == nil {
 			t.Errorf("% x is taken", bad)
 		}
