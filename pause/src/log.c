@@ -331,7 +331,8 @@ static u64 settle(struct server *s, struct process *p, u64 now)
 		return want;
 
 	if (p->stalled | p->flush) {
-		if (!output_room(s))
+		/* The writer may have made room since it was looked for: the wish is what brings this process back here, now or later. */
+		if (p->hold == 0)
 			want = s->log.ring->head - (RING_SIZE / 2 - RING_RESERVE);	/* as output_room has it */
 	} else if (p->exit_due != 0 || p->state == SLOT_CLOSING || flush_waits(s, p)) {
 		want = p->log_data;

@@ -40,7 +40,8 @@ static void watch(struct server *s, struct process *p, u32 stream)
 	if (error < 0) {
 		/* Out of watches. The tick tries again. */
 		p->stalled |= 1u << stream;
-		log_due_at(s, sys_clock(CLOCK_MONOTONIC) + RETRY_NS);
+		p->hold = sys_clock(CLOCK_MONOTONIC) + RETRY_NS;
+		log_due_at(s, p->hold);
 	}
 }
 

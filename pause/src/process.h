@@ -56,7 +56,7 @@ struct process {
 	u64 dropped_bytes;	/* output that never came to the writer, for want of memory */
 	u64 dropped_lines;
 	u64 exit_due;		/* CLOCK_MONOTONIC: EXITED goes out at the latest; 0: it did */
-	u64 hold;		/* CLOCK_MONOTONIC: behind LOG_READY, not to be read before; 0: it may be read */
+	u64 hold;		/* CLOCK_MONOTONIC: what is stalled is not to be read before, behind LOG_READY or for want of watches; 0: it may be read */
 	u64 log_due;		/* CLOCK_MONOTONIC: LOG is answered at the latest; 0: nothing to answer */
 	u64 log_seq;
 	u32 log_asker;

@@ -76,7 +76,18 @@ struct ring {
 /* ring_map makes an empty ring in memory that children share, or returns 0. */
 struct ring *ring_map(void);
 
-static inline u64 ring_tail(const struct ring *r) { return r->commits[__atomic_load_n(&r->current, __ATOMIC_SEQ_CST)].tail; }
+static inline u64 ring_tail(const struct ring *r)
+{
+	u32 current;
+	u64 tail;
+
+	/* Into a commit that counts no more the writer may be putting its next one already, which doesn't count yet: it may be killed. */
+	do {
+		current = __atomic_load_n(&r->current, __ATOMIC_SEQ_CST);
+		tail = __atomic_load_n(&r->commits[current].tail, __ATOMIC_SEQ_CST);
+	} while (__atomic_load_n(&r->current, __ATOMIC_SEQ_CST) != current);
+	return tail;
+}
 
 /* The supervisor's side. */
 

@@ -264,9 +264,9 @@ void writer_main(struct ring *r, const struct writer *w)
 	heard = some_steps(r, FIRST_STEPS);
 	if (w->place == WRITER_LEAVES)
 		sys_exit(0);
-	join(w);
 	if (heard)
 		tell(w->event);
+	join(w);
 	for (;;) {
 		while (!to_leave(r) && (result = writer_step(r)) != 0)
 			if (result == 2)
