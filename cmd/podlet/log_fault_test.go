@@ -158,10 +158,12 @@ func TestLogWriterHangs(t *testing.T) {
 	}
 }
 
-// TestLogDirectoryRemoved: the container goes on, and once there is a directory again so does its log.
+// TestLogDirectoryRemoved: the container goes on, and once there is a directory again so does its log. The log is in memory: a machine whose disk is
+// behind holds up who writes to it, which is the next tests' business.
 func TestLogDirectoryRemoved(t *testing.T) {
 	n := commonNode(t)
-	p := n.newPod()
+	dir := filepath.Join(smallDir(t, 1<<30), "pod")
+	p := n.newPod(func(c *cri.PodSandboxConfig) { c.LogDirectory = dir })
 	id := p.start(container("app", "sh", "-c", quickScript))
 	path, pid := n.status(id).LogPath, n.seenContainer(id).PID
 	n.grows(path)
@@ -170,6 +172,7 @@ func TestLogDirectoryRemoved(t *testing.T) {
 	}
 	// More than its pipe and the ring to the log writer hold.
 	was := wrote(t, pid)
+	defer p.whereItWaits()
 	n.soon("a lot of output", func() bool { return wrote(t, pid) > was+3<<19 })
 	if err := n.tryReopen(id); err == nil {
 		t.Error("the log was reopened in a directory that is not there")
@@ -181,6 +184,22 @@ func TestLogDirectoryRemoved(t *testing.T) {
 	n.grows(path)
 	n.stopCounting(id)
 	resumed(t, path)
+}
+
+// whereItWaits shows, for a test that has failed, where pause and what it has started are in the kernel.
+func (p *testPod) whereItWaits() {
+	if !p.n.t.Failed() {
+		return
+	}
+	pids := []string{strconv.Itoa(p.n.seenPod(p.id).PID)}
+	for i := 0; i < len(pids); i++ {
+		children, _ := os.ReadFile(fmt.Sprintf("/proc/%s/task/%s/children", pids[i], pids[i]))
+		pids = append(pids, strings.Fields(string(children))...)
+		for _, file := range []string{"comm", "wchan", "syscall", "stack", "io"} {
+			text, _ := os.ReadFile("/proc/" + pids[i] + "/" + file)
+			p.n.t.Logf("%s of %s: %s", file, pids[i], text)
+		}
+	}
 }
 
 // resumed checks a log whose first lines are lost: what is there is whole to its end. It gives the first number.
