@@ -41,7 +41,9 @@ func (s *Server) images(f *cri.ImageFilter) ([]*cri.Image, error) {
 	for _, img := range found {
 		one, err := imageOf(img)
 		if err != nil {
-			return nil, err
+			// A USER that makes no sense is ImageStatus's and CreateContainer's to refuse. Here it would hide all other images, and keep the kubelet
+			// from ever collecting this one. Without a uid and a name it counts as root.
+			s.Log.Debug("listed without its user", "image", img.ID, "error", err)
 		}
 		list = append(list, one)
 	}

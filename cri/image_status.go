@@ -33,11 +33,9 @@ func (s *Server) ImageStatus(_ context.Context, r *cri.ImageStatusRequest) (*cri
 	return answer, err
 }
 
+// imageOf gives what CRI says of an image. On an error, which is about its user, it is all but that.
 func imageOf(img image.Image) (*cri.Image, error) {
 	uid, username, err := img.Config.DefaultUser()
-	if err != nil {
-		return nil, err
-	}
 	out := &cri.Image{
 		Id: img.ID.String(), RepoTags: img.Tags, RepoDigests: img.Digests, Size: uint64(img.Size), Username: username,
 		Spec: &cri.ImageSpec{Image: img.ID.String()}, Pinned: img.Pinned,
@@ -45,5 +43,5 @@ func imageOf(img image.Image) (*cri.Image, error) {
 	if uid != nil {
 		out.Uid = &cri.Int64Value{Value: *uid}
 	}
-	return out, nil
+	return out, err
 }
