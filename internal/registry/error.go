@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode"
 )
 
 // What a failed pull came from. The error's text says the rest.
@@ -134,7 +135,7 @@ func (s *secrets) clean(text string) string {
 	text = bareQuery.ReplaceAllString(text, "$1?…")
 	text = userinfo.ReplaceAllString(text, "//")
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if unicode.IsControl(r) {
 			return ' '
 		}
 		return r

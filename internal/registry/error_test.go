@@ -14,7 +14,7 @@ func TestClean(t *testing.T) {
 		`Get "https://h/p?sig=x y": EOF`:        `Get "https://h/p?…": EOF`,
 		"see https://h/p?sig=x and http://h/#f": "see https://h/p?… and http://h/?…",
 		"http://user:word@h/p":                  "http://h/p",
-		"line\nbreak\x1b[2J\x7f":                "line break [2J ",
+		"line\nbreak\x1b[2J\x7f\u009b2J":        "line break [2J  2J",
 	} {
 		if got := s.clean(text); got != want {
 			t.Errorf("%q: %q, want %q", text, got, want)
