@@ -89,8 +89,12 @@ func (b *blob) Read(p []byte) (int, error) {
 		b.n += int64(n)
 		b.r.watch.add(int64(n))
 		b.counted.Store(b.n)
-		if err == nil || errors.Is(err, io.EOF) && b.n >= b.size {
-			return n, err
+		if err == nil {
+			return n, nil
+		}
+		if b.n >= b.size {
+			// However the connection ends, all came that is wanted. There is no range after the last byte to ask for.
+			return n, io.EOF
 		}
 		if n > 0 {
 			// What broke shows again at the next read.

@@ -104,6 +104,28 @@ func TestResetOnceAtEachByte(t *testing.T) {
 	}
 }
 
+// TestBreaksAfterTheLastByte: a connection that breaks when all bytes came has not broken off. There is nothing left to ask for: servers refuse a range behind the end.
+func TestBreaksAfterTheLastByte(t *testing.T) {
+	l, r := newLoopback(t, false), newRig(t)
+	ref, _, id := l.push(t, "app:v1", newImage(t, "x"))
+	l.set(func(w http.ResponseWriter, q *http.Request) bool {
+		switch {
+		case !isBlob(q):
+			return false
+		case q.Header.Get("Range") != "":
+			w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
+		default:
+			data := l.blob(q.URL.Path[strings.LastIndexByte(q.URL.Path, '/')+1:])
+			raw(w, fmt.Sprintf("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n", len(data), data))
+		}
+		return true
+	})
+	img, err := r.Pull(background, ref, Credentials{})
+	if err != nil || img.ID.String() != id {
+		t.Errorf("%v, %v", img.ID, err)
+	}
+}
+
 // TestLengths: what a registry says of a blob's length, or doesn't, is never believed.
 func TestLengths(t *testing.T) {
 	i := newImage(t, "x")

@@ -124,6 +124,12 @@ func (l *loopback) sendBlob(w http.ResponseWriter, r *http.Request, data []byte)
 	w.Write(data)
 }
 
+func (l *loopback) blob(digest string) []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.blobs[digest]
+}
+
 func problem(w http.ResponseWriter, status int, code, message string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)

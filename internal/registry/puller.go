@@ -93,7 +93,9 @@ func New(c Config) *Puller {
 
 // Close ends the pulls under way and waits for them.
 func (p *Puller) Close() {
+	p.mu.Lock() // a pull that is being joined counts among the workers first
 	p.stop()
+	p.mu.Unlock()
 	p.workers.Wait()
 }
 
