@@ -1,6 +1,7 @@
 package image
 
 import (
+	"encoding/json"
 	"runtime"
 	"strings"
 )
@@ -56,7 +57,8 @@ type document struct {
 	Manifests     *[]descriptor `json:"manifests"`
 	Config        *descriptor   `json:"config"`
 	Layers        *[]descriptor `json:"layers"`
-	FSLayers      *[]any        `json:"fsLayers"` // Docker's schema 1
+	// FSLayers is there in Docker's schema 1.
+	FSLayers *json.RawMessage `json:"fsLayers"`
 }
 
 type documentKind int

@@ -3,6 +3,7 @@ package image
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -89,6 +90,43 @@ func TestDocumentRefuses(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		} else if len(err.Error()) > 2000 {
 			t.Errorf("%s: error of %d bytes", name, len(err.Error()))
+		}
+	}
+}
+
+// TestDocumentMemory: three bytes of a list become a descriptor of sixty, so a list ends at a bound before it is decoded.
+func TestDocumentMemory(t *testing.T) {
+	manyKeys := func(size int) string {
+		var b strings.Builder
+		for n := 0; b.Len() < size; n++ {
+			fmt.Fprintf(&b, `"%x":"",`, n)
+		}
+		return b.String() + `"z":""`
+	}
+	empty := strings.Repeat("{},", maxManifestBytes/3-100) + "{}"
+	document := func(data []byte) error { _, _, err := parseDocument(data, ""); return err }
+	docker := func(data []byte) error { _, err := parseDockerManifest(data); return err }
+	config := func(data []byte) error { _, err := parseConfig(data); return err }
+	for _, c := range []struct {
+		name, text string
+		parse      func(data []byte) error
+	}{
+		{"layers", `{"schemaVersion":2,"layers":[` + empty + `]}`, document},
+		{"manifests", `{"schemaVersion":2,"manifests":[` + empty + `]}`, document},
+		{"layers of schema 1", `{"schemaVersion":1,"fsLayers":[` + empty + `]}`, document},
+		{"lists of schema 1", `{"schemaVersion":1,"fsLayers":[` + strings.Repeat("["+strings.Repeat("{},", 9999)+"{}],", 60) + `[]]}`, document},
+		{"annotations", `{"schemaVersion":2,"manifests":[{"annotations":{` + manyKeys(2<<20) + `}}]}`, document},
+		{"docker", "[" + empty + "]", docker},
+		{"labels", `{"config":{"Labels":{` + manyKeys(3<<20) + `}}}`, config},
+		{"what nobody reads", `{"x":{` + manyKeys(3<<20) + `}}`, config},
+	} {
+		data := []byte(c.text)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		err := c.parse(data)
+		runtime.ReadMemStats(&after)
+		if got := after.TotalAlloc - before.TotalAlloc; !errors.Is(err, ErrInvalid) || got > 48<<20 {
+			t.Errorf("%s: %d MB, %v", c.name, got>>20, err)
 		}
 	}
 }

@@ -51,7 +51,10 @@ func checkValue(dec *json.Decoder, t reflect.Type, depth int) error {
 		if t != nil && t.Kind() == reflect.Slice {
 			elem = t.Elem()
 		}
-		for dec.More() {
+		for n := 0; dec.More(); n++ {
+			if n == maxJSONMembers {
+				return invalid("a list of more than %d", maxJSONMembers)
+			}
 			if err := checkValue(dec, elem, depth+1); err != nil {
 				return err
 			}
@@ -64,6 +67,9 @@ func checkValue(dec *json.Decoder, t reflect.Type, depth int) error {
 				return err
 			}
 			key, _ := tok.(string)
+			if len(seen) == maxJSONMembers {
+				return invalid("an object of more than %d keys", maxJSONMembers)
+			}
 			if seen[key] {
 				return invalid("key %s twice in one object", quote(key))
 			}

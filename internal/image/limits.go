@@ -9,6 +9,7 @@ const (
 	maxDescriptors   = 1024    // descriptors of manifests seen in one import
 	maxLayers        = 500     // the kernel's limit of lower layers of one overlay
 	maxJSONDepth     = 64
+	maxJSONMembers   = 1 << 14 // of one list or object: far above every list of ours, which are counted only once they are decoded
 
 	maxArchiveEntries = 1 << 16 // files in an import archive
 	maxHeaderBytes    = 1 << 20 // all headers that belong to one tar entry: extended headers, long names, sparse maps
