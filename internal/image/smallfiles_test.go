@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -92,6 +93,35 @@ func TestSmallFilesCancel(t *testing.T) {
 	}), root, func(int64) {}, nil)
 	if !errors.Is(err, why) {
 		t.Error(err)
+	}
+}
+
+// TestUnpackPanic: a panic between the files ends their writers too, so that the store can still be closed.
+func TestUnpackPanic(t *testing.T) {
+	s := newStore(t)
+	tree := testimage.NewTree()
+	for n := range 1500 {
+		tree.File(fmt.Sprintf("f%d", n), 0o644, "content")
+	}
+	data := tarOf(t, tree)
+	pins := s.Pins()
+	err := s.EnsureLayer(ctx, pins, LayerSource{
+		DiffID: digestOf(data), Size: -1, Open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil },
+		Progress: func(LayerProgress) { panic("here") },
+	})
+	if !errors.Is(err, ErrPanic) {
+		t.Error(err)
+	}
+	pins.Release()
+	checkStore(t, s)
+	closed := make(chan error)
+	go func() { closed <- s.Close() }()
+	closedStores.Store(s, true)
+	select {
+	case err := <-closed:
+		must(t, err)
+	case <-time.After(10 * time.Second):
+		t.Fatal("Close waits for writers that nobody ends")
 	}
 }
 

@@ -44,10 +44,19 @@ type treeSize struct {
 func (s *Store) unpack(ctx context.Context, r io.Reader, root *os.File, progress func(entries int64), keep *headersWriter) (treeSize, error) {
 	u := &unpacker{ctx: ctx, root: int(root.Fd()), progress: progress, buf: make([]byte, 128<<10), small: s.newSmallFiles(ctx), keep: keep}
 	defer u.dirs.drop()
+	ended := false
+	defer func() {
+		if !ended {
+			// A panic is on its way to makeLayer: the writers must not wait for ever.
+			u.small.fail(ErrPanic)
+			u.small.end()
+		}
+	}()
 	err := u.entries(r)
 	if err != nil {
 		u.small.fail(err)
 	}
+	ended = true
 	// What a writer says is about an entry before the one that err is about.
 	if err := u.small.end(); err != nil {
 		return treeSize{}, err
