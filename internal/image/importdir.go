@@ -97,7 +97,12 @@ func (s *Store) importFile(ctx context.Context, path string, before []importedFi
 	f.Size, f.Time = fi.Size(), fi.ModTime().UTC()
 	if fi.IsDir() {
 		// A layout changes by its index.
-		if fi, err = os.Stat(filepath.Join(path, "index.json")); err != nil {
+		index := filepath.Join(path, "index.json")
+		if fi, err = os.Stat(index); err == nil {
+			// It says which names the images get; all else is held to its digests.
+			err = onlyOurs(index, fi)
+		}
+		if err != nil {
 			return f, err
 		}
 		f.Size, f.Time = fi.Size(), fi.ModTime().UTC()

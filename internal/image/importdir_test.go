@@ -30,9 +30,11 @@ func TestImportDir(t *testing.T) {
 	must(t, os.Chown(filepath.Join(dir, "strangers.tar"), 1000, 1000))
 	must(t, os.WriteFile(filepath.Join(dir, "README"), []byte("no archive"), 0o644))
 	must(t, simple(t, "podlet.test/layout:1", "layout").WriteLayout(filepath.Join(dir, "layout")))
+	must(t, simple(t, "podlet.test/renamed:1", "renamed").WriteLayout(filepath.Join(dir, "renamed")))
+	must(t, os.Chmod(filepath.Join(dir, "renamed/index.json"), 0o666))
 
 	s := newStore(t)
-	refused := []string{"README", "others.tar", "strangers.tar"}
+	refused := []string{"README", "others.tar", "renamed", "strangers.tar"}
 	read := func(want ...string) {
 		t.Helper()
 		var failed, read []string
