@@ -3,8 +3,6 @@ package image
 import (
 	"context"
 	"path"
-
-	"golang.org/x/sys/unix"
 )
 
 const fileDurable = "durable"
@@ -37,7 +35,7 @@ func (s *Store) syncOnce() {
 	fresh := map[Digest]int{}
 	s.mu.Lock()
 	for id, l := range s.mu.layers {
-		if !l.durable {
+		if !l.durable && !l.unsure {
 			fresh[id] = l.changes
 		}
 	}
@@ -45,8 +43,16 @@ func (s *Store) syncOnce() {
 	if len(fresh) == 0 {
 		return
 	}
-	if err := unix.Syncfs(int(s.lock.Fd())); err != nil {
-		s.log.Error("syncfs failed: layers stay without their durable mark", "err", err)
+	if err := s.syncfs(int(s.lock.Fd())); err != nil {
+		// The kernel tells it once and forgets what it could not write: the next syncfs would succeed, and say nothing of these layers.
+		s.log.Error("syncfs failed: these layers never get their durable mark, and are pulled again after the next boot", "layers", len(fresh), "err", err)
+		s.mu.Lock()
+		for id := range fresh {
+			if l := s.mu.layers[id]; l != nil {
+				l.unsure = true
+			}
+		}
+		s.mu.Unlock()
 		return
 	}
 	for id, changes := range fresh {

@@ -42,6 +42,7 @@ type layerRecord struct {
 type layerState struct {
 	layerRecord
 	durable bool // changed with Store.commit held as well
+	unsure  bool // a sync failed that was about it
 	changes int  // of a layer that was there: what was synced before one doesn't make it durable
 	pins    int  // imports under way that need it
 }

@@ -146,7 +146,8 @@ func (s *Store) missingLayer(img *imageState) Digest {
 	return Digest{}
 }
 
-// settleNames: a name moves from one image to another by two writes; a crash between them leaves it with both. The later record has it.
+// settleNames: a name moves from one image to another by two writes; a crash between them leaves it with both. The later record has it. The other one is
+// told: else it would have the name again at the Open after the later image's removal, and a container would be made of an old image.
 func (s *Store) settleNames() {
 	owner := map[string]*imageState{}
 	for _, img := range s.mu.images {
@@ -163,7 +164,13 @@ func (s *Store) settleNames() {
 				kept = append(kept, name)
 			}
 		}
+		if len(kept) == len(img.Tags) {
+			continue
+		}
 		img.Tags = kept
+		if err := s.saveRecord(img); err != nil {
+			s.log.Warn("an image that lost a name could not be told", "image", img.ID, "err", err)
+		}
 	}
 }
 

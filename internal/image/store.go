@@ -34,6 +34,8 @@ type Store struct {
 	nonce   string // begins the names in tmp that this process makes
 	// step is told what was just done to the disk. Tests end the process there.
 	step func(what string)
+	// syncfs is syncfs(2), which tests let fail.
+	syncfs func(fd int) error
 
 	// stop ends the goroutines; workers waits for them. sync wakes the one that makes layers durable.
 	stop    context.CancelFunc
@@ -155,7 +157,7 @@ func openLocked(path string) (*Store, error) {
 		return nil, err
 	}
 	return &Store{
-		path: path, root: root, lock: lock, mounter: mounter, nonce: rand.Text()[:8] + "-", step: func(string) {}, log: slog.With("store", path),
+		path: path, root: root, lock: lock, mounter: mounter, nonce: rand.Text()[:8] + "-", step: func(string) {}, syncfs: unix.Syncfs, log: slog.With("store", path),
 	}, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -138,6 +139,12 @@ func TestNameMoves(t *testing.T) {
 	must(t, s.saveRecord(&stale))
 	s = reopen(t, s, "boot-1")
 	check()
+	// The name goes with the image that had it last.
+	must(t, s.Remove(b.ID.String()))
+	s = reopen(t, s, "boot-1")
+	if got, err := s.Get(name); !errors.Is(err, ErrNotFound) {
+		t.Errorf("%v, %v", got.ID, err)
+	}
 }
 
 // TestRemove: with all names at once, as CRI wants it, and the layers go that no other image has.
@@ -308,6 +315,32 @@ func TestCloseMakesDurable(t *testing.T) {
 	img := importImage(t, s, simple(t, "podlet.test/baked:1", "x"))
 	s = reopen(t, s, "boot-2")
 	if _, err := s.Get(img.ID.String()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSyncFails: what a syncfs that failed was about never counts as durable, though the next one succeeds: the kernel tells a lost write once.
+func TestSyncFails(t *testing.T) {
+	s := newStore(t)
+	fail := atomic.Bool{}
+	fail.Store(true)
+	failed := make(chan struct{}, 1)
+	s.syncfs = func(int) error {
+		if !fail.Load() {
+			return nil
+		}
+		failed <- struct{}{}
+		return unix.EIO
+	}
+	lost := importImage(t, s, simple(t, "podlet.test/lost:1", "lost"))
+	<-failed
+	fail.Store(false)
+	kept := importImage(t, s, simple(t, "podlet.test/kept:1", "kept"))
+	s = reopen(t, s, "boot-2") // Close syncs once more
+	if _, err := s.Get(lost.ID.String()); !errors.Is(err, ErrNotFound) {
+		t.Errorf("after a failed sync and a power cut: %v", err)
+	}
+	if _, err := s.Get(kept.ID.String()); err != nil {
 		t.Error(err)
 	}
 }
