@@ -24,7 +24,8 @@ nobody needs. With --deep every file is read and held to its layer's digest.
 It works beside a podlet that serves as well as without one, and changes nothing
 unless --repair is given. That throws damaged layers away with the images that
 need them, which then are pulled or imported again, and removes orphans. What
-a container uses is kept and told.
+a container uses is kept and told; while there are containers and no podlet
+serves, that is all.
 
 Exit status: 0 nothing wrong (any more), 2 something is wrong, 1 the check itself failed.`,
 		Args: cobra.NoArgs,

@@ -187,6 +187,12 @@ func TestImageCheckCommand(t *testing.T) {
 	if status != 2 || !contains(out, "[kept: a container uses image") {
 		t.Errorf("repair of what is used: status %d\n%s", status, out)
 	}
+	n.terminate()
+	out, _, status = n.imageCmd(nil, "check", "--repair")
+	if status != 2 || !contains(out, "[kept: there are containers") {
+		t.Errorf("repair of what is used while no podlet serves: status %d\n%s", status, out)
+	}
+	n.start()
 	if _, err := n.RemoveContainer(n.ctx(), &cri.RemoveContainerRequest{ContainerId: c}); err != nil {
 		t.Fatal(err)
 	}

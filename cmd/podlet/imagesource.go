@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -120,13 +121,27 @@ func (s ownImages) Close() error { return s.store.Close() }
 
 // checkImages checks the store below o.Root, or has the podlet that serves do it. A store is not opened for it: to open one mends some of what is to be found.
 func checkImages(ctx context.Context, o *options, r checkRequest, report func(checkProgress)) (*image.CheckReport, error) {
-	found, err := image.Check(ctx, imagesDir(o.Root), checkOptions(r, report))
+	own := checkOptions(r, report)
+	own.Wait = func() string { return podsLeft(o.Root) }
+	found, err := image.Check(ctx, imagesDir(o.Root), own)
 	if !errors.Is(err, image.ErrLocked) {
 		return found, err
 	}
 	served := newServedImages(o.State)
 	defer served.Close()
 	return served.Check(ctx, r, report)
+}
+
+// podsLeft says why a store that nobody serves must stay as it is: containers whose podlet was stopped run on with their images' layers mounted.
+func podsLeft(root string) string {
+	left, err := os.ReadDir(filepath.Join(root, "containers"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "it is not known what containers use: " + err.Error()
+	}
+	if len(left) == 0 {
+		return ""
+	}
+	return "there are containers, and no podlet that knows what they use: start one, and repair then"
 }
 
 func checkOptions(r checkRequest, report func(checkProgress)) image.CheckOptions {

@@ -49,6 +49,9 @@ type CheckOptions struct {
 	Deep bool
 	// Repair throws away what is damaged, so that it is pulled or imported again, and sweeps what is an orphan. A layer that a container uses is kept.
 	Repair bool
+	// Wait, if set, gives a reason to repair nothing now, "" for none. Only the function Check asks for it, before a repair: a closed store doesn't know which of its layers are
+	// mounted, and pods outlive the podlet that served them.
+	Wait func() string
 	// Progress, if set, is told which of how many layers is looked at, from the calling goroutine.
 	Progress func(layer, layers int)
 }
@@ -87,6 +90,12 @@ func checkClosed(ctx context.Context, root, boot string, o CheckOptions) (*Check
 	report, err := lookAtClosed(ctx, root, boot, o)
 	if err != nil || !o.Repair || report.Wrong() == 0 {
 		return report, err
+	}
+	if o.Wait != nil {
+		if why := o.Wait(); why != "" {
+			report.keepAll(why)
+			return report, nil
+		}
 	}
 	if err := repairClosed(root, boot, report); err != nil {
 		return nil, err
@@ -139,6 +148,15 @@ func repairClosed(root, boot string, r *CheckReport) error {
 	}
 	<-s.swept
 	return s.Close()
+}
+
+// keepAll says of all that is wrong why it was not mended.
+func (r *CheckReport) keepAll(why string) {
+	for i := range r.Findings {
+		if f := &r.Findings[i]; f.Kind != Note {
+			f.Kept = why
+		}
+	}
 }
 
 // mended compares a report with the one after the repair.

@@ -206,6 +206,30 @@ func TestCheckInUse(t *testing.T) {
 	checkStore(t, s)
 }
 
+// TestCheckHoldsNotComplete: before it is known what containers use, nothing damaged is thrown away.
+func TestCheckHoldsNotComplete(t *testing.T) {
+	s := newStore(t)
+	img := importImage(t, s, damageable(t))
+	other := importImage(t, s, simple(t, "podlet.test/other:1", "x"))
+	closeStore(t, s)
+	s, err := open(s.path, "boot-1")
+	must(t, err)
+	defer s.Close()
+	must(t, os.Truncate(img.LayerDirs()[0]+"/bin/app", 0))
+	must(t, flipByte(filepath.Join(s.path, imageDir(other.ID), fileConfig)))
+	r, err := s.Check(ctx, CheckOptions{Repair: true})
+	must(t, err)
+	for _, f := range r.Findings {
+		if f.Kind == Damaged && (f.Kept == "" || f.Mended) {
+			t.Errorf("%+v", f)
+		}
+	}
+	if r.Wrong() < 2 || len(s.List()) != 2 {
+		t.Errorf("%+v, %v", r.Findings, s.List())
+	}
+	lstat(t, img.LayerDirs()[0]+"/bin/app")
+}
+
 // TestCheckMeanwhile: imports and removals that are under way are no damage and no orphans.
 func TestCheckMeanwhile(t *testing.T) {
 	s := newStore(t)
@@ -292,7 +316,7 @@ func TestCheckStrange(t *testing.T) {
 	acl := "\x02\x00\x00\x00\x01\x00\x06\x00\xff\xff\xff\xff\x02\x00\x04\x00\xe8\x03\x00\x00\x04\x00\x04\x00\xff\xff\xff\xff\x10\x00\x07\x00\xff\xff\xff\xff\x20\x00\x04\x00\xff\xff\xff\xff"
 	tree := testimage.NewTree().
 		Add(tar.Header{Typeflag: tar.TypeReg, Name: "acl", Mode: 0o600, PAXRecords: map[string]string{"SCHILY.xattr.system.posix_acl_access": acl}}, []byte("x")).
-		Dir("d", 0o700).Dir("d", 0o1755).Symlink("l", "/d/../d").File("l/f", 0o4644, "by a link").Link("l/g", "l/f").
+		Dir("d", 0o700).Dir("d", 0o1755).Symlink("l", "/d/../d").Dir("d/twice", 0o755).Dir("l/twice", 0o700).File("l/f", 0o4644, "by a link").Link("l/g", "l/f").
 		File("own", 0o644, "").File(".wh.own", 0, "").File(".wh.back", 0, "").Dir("back", 0o755).File("implicit/dir/file", 0o644, "").
 		File("././dot//f", 0o644, "").File("/absolute", 0o644, "")
 	tree.File(strings.Repeat("a/", 2046)+"f", 0o644, "deep")

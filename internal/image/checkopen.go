@@ -110,6 +110,9 @@ func (s *Store) dropLayer(id Digest) (kept string) {
 			kept = "a container uses image " + i.label() + ": remove its pods first (drain the node)"
 		}
 	}
+	if !s.mu.holdsComplete {
+		kept = ErrNotComplete.Error()
+	}
 	if l != nil && l.pins > 0 {
 		kept = "an import or a pull is using it: try again"
 	}
@@ -139,7 +142,9 @@ func (s *Store) dropImage(dir string) (kept string) {
 	id, err := digestFromHex(path.Base(dir))
 	if err == nil {
 		s.mu.Lock()
-		if s.inUseLocked(id) {
+		if !s.mu.holdsComplete {
+			kept = ErrNotComplete.Error()
+		} else if s.inUseLocked(id) {
 			kept = "a container uses it: remove its pods first (drain the node)"
 		} else {
 			delete(s.mu.images, id)

@@ -2,6 +2,7 @@ package image
 
 import (
 	"archive/tar"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -22,10 +24,13 @@ type treeCheck struct {
 	deep  bool
 	tree  int
 	files int64
-	// wrong are names that don't fit their last header, with what is wrong: a later header may yet fit.
-	wrong map[string]string
+	// wrong is what doesn't fit its last header, by where it is: a later header may yet fit.
+	wrong map[string]misfit
 	more  int // beyond maxWrong
 }
+
+// misfit is a name that isn't what its header says.
+type misfit struct{ name, problem string }
 
 // maxWrong bounds what is remembered of a tree that fits nowhere.
 const maxWrong = 1000
@@ -37,7 +42,7 @@ func (t *treeCheck) run(ctx context.Context) error {
 		return err
 	}
 	defer f.Close()
-	t.tree, t.wrong = int(f.Fd()), map[string]string{}
+	t.tree, t.wrong = int(f.Fd()), map[string]misfit{}
 	if t.l.Headers > 0 {
 		if err := t.headers(ctx, dir); err != nil {
 			return err
@@ -70,12 +75,12 @@ func (t *treeCheck) headers(ctx context.Context, dir string) error {
 	if len(t.wrong) == 0 {
 		return nil
 	}
-	first := slices.Min(slices.Collect(maps.Keys(t.wrong)))
+	first := slices.MinFunc(slices.Collect(maps.Values(t.wrong)), func(a, b misfit) int { return cmp.Compare(a.name, b.name) })
 	others := ""
 	if n := len(t.wrong) + t.more - 1; n > 0 {
 		others = fmt.Sprintf(", and %d more like it", n)
 	}
-	return damage("%s %s%s", quote(first), t.wrong[first], others)
+	return damage("%s %s%s", quote(first.name), first.problem, others)
 }
 
 // entry looks at what one header became.
@@ -88,22 +93,24 @@ func (t *treeCheck) entry(h *tar.Header) error {
 	if err != nil {
 		return damage("its headers: %w", err)
 	}
-	problem, err := t.look(name, h)
+	place, problem, err := t.look(name, h)
 	if err != nil {
 		return err
 	}
 	switch {
 	case problem == "":
-		delete(t.wrong, name)
+		delete(t.wrong, place)
 	case len(t.wrong) < maxWrong:
-		t.wrong[name] = problem
+		t.wrong[place] = misfit{name, problem}
 	default:
 		t.more++
 	}
 	return nil
 }
 
-func (t *treeCheck) look(name string, h *tar.Header) (problem string, err error) {
+// look gives the place: the name, but of a directory, which may have several by way of links, its inode.
+func (t *treeCheck) look(name string, h *tar.Header) (place, problem string, err error) {
+	place = name
 	if name == "" {
 		name = "."
 	}
@@ -113,20 +120,23 @@ func (t *treeCheck) look(name string, h *tar.Header) (problem string, err error)
 	}
 	fd, err := openat2(t.tree, name, unix.O_PATH|unix.O_NOFOLLOW, 0, inRoot|unix.RESOLVE_NO_XDEV)
 	if notThere(err) {
-		return "is missing", nil
+		return place, "is missing", nil
 	}
 	if err != nil {
-		return "can't be looked at: " + err.Error(), nil
+		return place, "can't be looked at: " + err.Error(), nil
 	}
 	defer unix.Close(fd)
 	if whiteout {
-		return "", nil // the layer may have something of its own there
+		return place, "", nil // the layer may have something of its own there
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		return "", os.NewSyscallError("fstat", err)
+		return "", "", os.NewSyscallError("fstat", err)
 	}
-	return t.compare(fd, &st, h), nil
+	if h.Typeflag == tar.TypeDir && st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		place = "/" + strconv.FormatUint(st.Ino, 10) // no name begins so
+	}
+	return place, t.compare(fd, &st, h), nil
 }
 
 // whiteoutTarget gives what a whiteout's entry is about: the directory it hides all in, or the name it hides.
