@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -56,7 +58,7 @@ type rules struct {
 // with lets do use the connection; what it queued is sent and must succeed.
 func (r *rules) with(do func(*nftables.Conn) error) error {
 	if r.conn == nil {
-		c, err := nftables.New(nftables.AsLasting())
+		c, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(roomForAll))
 		if err != nil {
 			return fmt.Errorf("open a netlink socket for nftables: %w", err)
 		}
@@ -70,6 +72,15 @@ func (r *rules) with(do func(*nftables.Conn) error) error {
 		r.close()
 	}
 	return err
+}
+
+// sendRoom and receiveRoom bound in bytes what the socket holds. A transaction is one message to the kernel, and with all of a node's host ports in
+// it (every port, of three protocols and two families) some 40 MB; the answers are one for elementsAtOnce of them. Usual are 200 kB, which some thousand
+// ports don't fit.
+const sendRoom, receiveRoom = 64 << 20, 8 << 20
+
+func roomForAll(c *netlink.Conn) error {
+	return errors.Join(c.SetWriteBuffer(sendRoom), c.SetReadBuffer(receiveRoom))
 }
 
 func (r *rules) close() error {
@@ -199,12 +210,8 @@ func (r *rules) queueTable(c *nftables.Conn, leases []*lease) error {
 			c.AddRule(&nftables.Rule{Table: t, Chain: made, Exprs: exprs})
 		}
 	}
-	for _, l := range leases {
-		if err := change(c.SetAddElements, families, l); err != nil {
-			return fmt.Errorf("host ports of pod %s: %w", l.pod, err)
-		}
-	}
-	return nil
+	// Of all pods together: were it a message for each, the kernel's answers would not fit the socket.
+	return change(c.SetAddElements, families, leases...)
 }
 
 // remove takes the table away.
@@ -258,10 +265,8 @@ func (r *rules) missingPorts(c *nftables.Conn, leases []*lease) (string, error) 
 		want[s.Name] += len(elements)
 		return nil
 	}
-	for _, l := range leases {
-		if err := change(count, families, l); err != nil {
-			return "", err
-		}
+	if err := change(count, families, leases...); err != nil {
+		return "", err
 	}
 	for _, f := range families {
 		for _, s := range []*nftables.Set{f.hostIP, f.hostPort} {
@@ -299,14 +304,29 @@ func (r *rules) changePorts(l *lease, verb string, do func(*nftables.Conn, *nfta
 // elementsAtOnce keeps a message's nested attribute below its 64 KiB.
 const elementsAtOnce = 256
 
-// change hands the pod's elements of each map to do, in pieces that fit a message.
-func change(do func(*nftables.Set, []nftables.SetElement) error, families []*familyRules, l *lease) error {
+// change hands the leases' elements of each map to do, in pieces that fit a message.
+func change(do func(*nftables.Set, []nftables.SetElement) error, families []*familyRules, leases ...*lease) error {
 	for _, f := range families {
+		elements := f.elements(leases)
+		for _, s := range []*nftables.Set{f.hostIP, f.hostPort} {
+			for piece := range slices.Chunk(elements[s], elementsAtOnce) {
+				if err := do(s, piece); err != nil {
+					return fmt.Errorf("map %s: %w", s.Name, err)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// elements gives what the leases' host ports are in the family's maps.
+func (f *familyRules) elements(leases []*lease) map[*nftables.Set][]nftables.SetElement {
+	elements := map[*nftables.Set][]nftables.SetElement{}
+	for _, l := range leases {
 		pod := l.v4
 		if f.proto == unix.NFPROTO_IPV6 {
 			pod = l.v6
 		}
-		elements := map[*nftables.Set][]nftables.SetElement{}
 		for _, m := range l.ports {
 			if !m.serves(pod) {
 				continue
@@ -318,17 +338,8 @@ func change(do func(*nftables.Set, []nftables.SetElement) error, families []*fam
 			}
 			elements[into] = append(elements[into], nftables.SetElement{Key: key, Val: append(pod.AsSlice(), port(m.PodPort)...)})
 		}
-		for _, s := range []*nftables.Set{f.hostIP, f.hostPort} {
-			for list := elements[s]; len(list) > 0; {
-				n := min(len(list), elementsAtOnce)
-				if err := do(s, list[:n]); err != nil {
-					return err
-				}
-				list = list[n:]
-			}
-		}
 	}
-	return nil
+	return elements
 }
 
 // port is a port as a register of nftables holds it.
