@@ -23,7 +23,8 @@ const switchFile = "forwarding"
 // ensureForwarding lets the node forward packets. What it changes is noted first, for TakeDown to take back.
 //
 // A node that forwards IPv6 ignores router advertisements unless accept_ra is 2: so a link that has listened to them gets that, else
-// the node would lose its own default route some minutes later.
+// the node would lose its own default route some minutes later. Links to come do not (conf/default): among them are other runtimes' to their pods, and a
+// pod must not become the node's router (CVE-2020-10749).
 func (n *Network) ensureForwarding() error {
 	var changes []switched
 	if n.v4 != nil {
@@ -35,7 +36,7 @@ func (n *Network) ensureForwarding() error {
 			for _, p := range paths {
 				dir := filepath.Dir(p)
 				off, _ := read(dir + "/disable_ipv6")
-				if name := filepath.Base(dir); name != "all" && name != n.cfg.Bridge && off == "0" {
+				if name := filepath.Base(dir); name != "all" && name != "default" && name != n.cfg.Bridge && off == "0" {
 					changes = appendChange(changes, p, "1", "2")
 				}
 			}

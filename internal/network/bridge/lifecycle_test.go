@@ -345,6 +345,7 @@ func TestForwardingRestored(t *testing.T) {
 	newNeighbour(t, 3)
 	switches := map[string][2]string{ // before, and with the network
 		forward4: {"0", "1"}, forward6: {"0", "1"}, conf6 + "/wire2/accept_ra": {"1", "2"}, conf6 + "/wire3/accept_ra": {"0", "0"},
+		conf6 + "/default/accept_ra": {"1", "1"},
 	}
 	must(t, write(conf6, []setting{{"wire3/accept_ra", "0"}}))
 	expectSwitches := func(when string, i int) {

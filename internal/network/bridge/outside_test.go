@@ -233,6 +233,9 @@ func TestCVE_F5(t *testing.T) {
 	index, mac := podEnd(t, evil)
 	before := defaultRoutes(t, nil)
 	all := netip.MustParseAddr("ff02::1")
+	// A link that comes later, as those of other runtimes' pods: that the node has become a router is all the more reason not to listen there.
+	late := newNeighbour(t, 2)
+	send(t, late.ns, late.link, net.HardwareAddr{0x33, 0x33, 0, 0, 0, 1}, late.mac, unix.ETH_P_IPV6, advertisement(netip.MustParseAddr("fe80::bad"), all))
 	send(t, evil.ns, index, net.HardwareAddr{0x33, 0x33, 0, 0, 0, 1}, mac, unix.ETH_P_IPV6, advertisement(netip.MustParseAddr("fe80::bad"), all))
 	deadline := time.Now().Add(5 * time.Second)
 	for len(defaultRoutes(t, control.ns)) < 2 {
