@@ -124,11 +124,12 @@ func (n *Network) dropFormer() error {
 			continue
 		}
 		n.cfg.Log.Warn("the pods' bridge has another name than before: pods are put on the new one", "before", name, "now", n.cfg.Bridge)
-		if err := removeTable(name); err != nil {
-			return err
-		}
+		// The bridge first, for the reason that TakeDown has: if podlet ends in between, lostBridge finds the rules.
 		if err := netlink.LinkDel(link); err != nil {
 			return fmt.Errorf("delete the former bridge %s: %w", name, err)
+		}
+		if err := removeTable(name); err != nil {
+			return err
 		}
 	}
 	lost, err := lostBridge(n.cfg.Dir)
