@@ -192,3 +192,31 @@ func TestWatch(t *testing.T) {
 		t.Error("not configured")
 	}
 }
+
+// TestWatchOfANewDirectory: a directory that took the place of another is watched, also where the file system gives it the other's number.
+func TestWatchOfANewDirectory(t *testing.T) {
+	dir := t.TempDir() + "/conf"
+	w, err := newWatcher()
+	must(t, err)
+	defer w.close()
+	must(t, os.Mkdir(dir, 0o755))
+	w.aim(dir, "")
+	must(t, os.Remove(dir))
+	must(t, os.Mkdir(dir, 0o755))
+	events := func() (n int) {
+		for {
+			got, err := unix.Read(w.raw, make([]byte, 4<<10))
+			if err != nil {
+				return n // none is left
+			}
+			n += got
+		}
+	}
+	events()
+	w.aim(dir, "")
+	events()
+	must(t, os.WriteFile(dir+"/10-a.conflist", nil, 0o644))
+	if events() == 0 {
+		t.Error("nobody hears of a file in it")
+	}
+}

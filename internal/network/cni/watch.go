@@ -138,14 +138,8 @@ func text(err error) string {
 type watcher struct {
 	file *os.File
 	raw  int
-	// aimed are the directories that are watched, by path: the watch's number and the directory's inode.
-	aimed map[string]aim
-}
-
-type aim struct {
-	watch int
-	dev   uint64
-	ino   uint64
+	// aimed are the directories that are watched, by path: the watch's number.
+	aimed map[string]int
 }
 
 func newWatcher() (*watcher, error) {
@@ -154,7 +148,7 @@ func newWatcher() (*watcher, error) {
 		return nil, fmt.Errorf("inotify_init1: %w", err)
 	}
 	// Non-blocking: Close ends a Read.
-	return &watcher{os.NewFile(uintptr(fd), "inotify"), fd, map[string]aim{}}, nil
+	return &watcher{os.NewFile(uintptr(fd), "inotify"), fd, map[string]int{}}, nil
 }
 
 func (w *watcher) close() { w.file.Close() }
@@ -191,7 +185,7 @@ func (w *watcher) aim(dir, network string) {
 	}
 	for path := range w.aimed {
 		if want[path] == 0 {
-			unix.InotifyRmWatch(w.raw, uint32(w.aimed[path].watch))
+			unix.InotifyRmWatch(w.raw, uint32(w.aimed[path]))
 			delete(w.aimed, path)
 		}
 	}
@@ -200,20 +194,16 @@ func (w *watcher) aim(dir, network string) {
 	}
 }
 
+// aimAt watches what has the name now. It asks the kernel each time: a directory that was deleted took its watch along, and its inode's number may be
+// that of the next one at once. Where a watch is there already, it stays. What can't be watched is looked at by the ticker.
 func (w *watcher) aimAt(path string, mask uint32) {
-	var st unix.Stat_t
-	if unix.Stat(path, &st) != nil {
-		delete(w.aimed, path)
-		return
-	}
-	if a, there := w.aimed[path]; there && a.dev == st.Dev && a.ino == st.Ino {
-		return
-	}
-	// Another directory of that name, or the first. One that can't be watched is looked at by the ticker.
 	watch, err := unix.InotifyAddWatch(w.raw, path, mask)
+	if was, there := w.aimed[path]; there && (err != nil || watch != was) {
+		unix.InotifyRmWatch(w.raw, uint32(was))
+	}
 	if err != nil {
 		delete(w.aimed, path)
 		return
 	}
-	w.aimed[path] = aim{watch, st.Dev, st.Ino}
+	w.aimed[path] = watch
 }
