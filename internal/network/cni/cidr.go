@@ -14,10 +14,10 @@ import (
 // for the next podlet, since a kubelet says them only once.
 func (n *Network) SetPodCIDRs(list []netip.Prefix) error {
 	n.mu.Lock()
-	same := slices.Equal(n.mu.cidrs, list)
-	n.mu.cidrs = slices.Clone(list)
+	noted := slices.Equal(n.mu.cidrs, list) && !n.mu.cidrsUnnoted
+	n.mu.cidrs, n.mu.cidrsUnnoted = slices.Clone(list), !noted
 	n.mu.Unlock()
-	if same {
+	if noted {
 		return nil
 	}
 	var lines strings.Builder
@@ -32,6 +32,9 @@ func (n *Network) SetPodCIDRs(list []netip.Prefix) error {
 	if err != nil {
 		return fmt.Errorf("note the pods' CIDR: %w", err)
 	}
+	n.mu.Lock()
+	n.mu.cidrsUnnoted = false
+	n.mu.Unlock()
 	return nil
 }
 

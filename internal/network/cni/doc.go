@@ -14,7 +14,7 @@
 //   - No plugin outlives its deadline, nor the caller who asked for an ADD: its process group is killed. A DEL doesn't end with its caller: the
 //     next one joins it.
 //   - A plugin that a killed podlet left running is waited for before its attachment is deleted: else what it adds late would be nobody's.
-//   - GC runs while no other plugin does: it would take what a pod has that is being added for stale.
+//   - GC runs while no other plugin does: it would take what a pod has that is being added for stale. That holds for one, too, that a killed podlet left.
 //
 // # What is not done
 //

@@ -69,7 +69,7 @@ func (n *Network) del(e *entry) error {
 	n.mu.Lock()
 	a := e.rec
 	n.mu.Unlock()
-	if err := n.awaitLeft(ctx, a.Pod); err != nil {
+	if err := n.awaitLeft(ctx, containerEnv+a.Pod, n.cfg.Timeout); err != nil {
 		return err
 	}
 	if err := n.turns.Acquire(ctx, 1); err != nil {

@@ -6,7 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,16 +19,30 @@ type leftover struct {
 
 func (l *leftover) close() { l.pidfd.Close() }
 
-// findLeft looks for plugins of attachments whose ADD has not ended. What such a one adds after a DEL would stay for ever.
-func (n *Network) findLeft() map[string][]*leftover {
-	unfinished := map[string]bool{}
+// unfinished says whose plugins may have been left running to do harm: those of attachments whose ADD has not ended, since what such a one adds after a
+// DEL would stay for ever, and those of a GC, which would take pods for stale that are added now.
+func (n *Network) unfinished() map[string]bool {
+	keys := map[string]bool{}
 	for pod, e := range n.mu.pods {
 		if e.rec.Result == nil {
-			unfinished[pod] = true
+			keys[containerEnv+pod] = true
 		}
 	}
+	if _, err := os.Lstat(n.usedDir()); err == nil {
+		keys[n.collectorMark()] = true
+	}
+	return keys
+}
+
+// collectorMark stands in the environment of plugins of a GC: by the spec's variables it can't be told whose they are.
+func (n *Network) collectorMark() string { return collectorEnv + n.cfg.Dir }
+
+const collectorEnv = "PODLET_CNI_GC="
+
+// findLeft looks for plugins that have one of the keys in their environment, as those have that they start.
+func (n *Network) findLeft(keys map[string]bool) map[string][]*leftover {
 	found := map[string][]*leftover{}
-	if len(unfinished) == 0 {
+	if len(keys) == 0 {
 		return found
 	}
 	own, err := os.Readlink("/proc/self/ns/pid")
@@ -50,21 +64,15 @@ func (n *Network) findLeft() map[string][]*leftover {
 		if theirs, err := os.Readlink(filepath.Join("/proc", p.Name(), "ns/pid")); err != nil || theirs != own {
 			continue
 		}
-		l, pod := look(pid)
-		if l == nil {
-			continue
+		if l, key := look(pid, keys); l != nil {
+			found[key] = append(found[key], l)
 		}
-		if !unfinished[pod] {
-			l.close()
-			continue
-		}
-		found[pod] = append(found[pod], l)
 	}
 	return found
 }
 
-// look gives a process that is a plugin, with its pod. It is found by its environment, which it has of podlet, and so have those that it starts.
-func look(pid int) (*leftover, string) {
+// look gives a process that has one of the keys in its environment, with that one.
+func look(pid int, keys map[string]bool) (*leftover, string) {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return nil, ""
@@ -77,45 +85,73 @@ func look(pid int) (*leftover, string) {
 		return nil, ""
 	}
 	for _, v := range bytes.Split(environ, []byte{0}) {
-		if pod, ok := strings.CutPrefix(string(v), containerEnv); ok {
-			return l, pod
+		if keys[string(v)] {
+			return l, string(v)
 		}
 	}
 	l.close()
 	return nil, ""
 }
 
-// awaitLeft waits for the end of the pod's plugins that an earlier podlet left running: as long as this one would wait for its own, then it kills
+// leftRounds is how often awaitLeft looks again for what those that have ended, or were killed, had started.
+const leftRounds = 3
+
+// awaitLeft waits for the end of the plugins with the key that an earlier podlet left running: as long as this one would wait for its own, then it kills
 // them. A plugin that ends by itself has noted what it took; one that is killed may not have.
-func (n *Network) awaitLeft(ctx context.Context, pod string) error {
-	n.mu.Lock()
-	list := n.left[pod]
-	n.mu.Unlock()
-	if len(list) == 0 {
-		return nil
-	}
-	n.cfg.Log.Info("waiting for CNI plugins that an earlier podlet left running", "pod", pod, "plugins", len(list))
-	limited, cancel := context.WithTimeout(ctx, n.cfg.Timeout)
+func (n *Network) awaitLeft(ctx context.Context, key string, limit time.Duration) error {
+	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	for _, l := range list {
-		if ended(limited, l.pidfd) {
-			continue
+	for range leftRounds {
+		n.mu.Lock()
+		list := n.left[key]
+		n.mu.Unlock()
+		if len(list) == 0 {
+			break
 		}
-		if ctx.Err() != nil {
-			return errClosing
+		n.cfg.Log.Info("waiting for CNI plugins that an earlier podlet left running", "of", key, "plugins", len(list))
+		for _, l := range list {
+			if err := n.awaitEnd(ctx, limited, l); err != nil {
+				return err
+			}
 		}
-		n.cfg.Log.Warn("killing a CNI plugin that an earlier podlet left running", "pod", pod, "pid", l.pid)
-		if err := unix.PidfdSendSignal(int(l.pidfd.Fd()), unix.SIGKILL, nil, 0); err == nil {
-			ended(ctx, l.pidfd)
+		more := n.findLeft(map[string]bool{key: true})[key]
+		n.mu.Lock()
+		n.left[key] = more
+		n.mu.Unlock()
+		for _, l := range list {
+			l.close()
 		}
-	}
-	n.mu.Lock()
-	delete(n.left, pod)
-	n.mu.Unlock()
-	for _, l := range list {
-		l.close()
 	}
 	return nil
+}
+
+// awaitEnd waits for the plugin until limited ends, and kills it then. When ctx ends it gives up.
+func (n *Network) awaitEnd(ctx, limited context.Context, l *leftover) error {
+	if ended(limited, l.pidfd) {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return errClosing
+	}
+	n.cfg.Log.Warn("killing a CNI plugin that an earlier podlet left running", "pid", l.pid)
+	if unix.PidfdSendSignal(int(l.pidfd.Fd()), unix.SIGKILL, nil, 0) == nil {
+		// One that hangs in the kernel does nothing more.
+		soon, cancel := context.WithTimeout(ctx, heldTime)
+		defer cancel()
+		ended(soon, l.pidfd)
+	}
+	return nil
+}
+
+// awaitCollector keeps pods from being added beside a GC of an earlier podlet. It is called before anything runs.
+func (n *Network) awaitCollector() {
+	if len(n.left[n.collectorMark()]) == 0 || !n.turns.TryAcquire(abreast) {
+		return
+	}
+	n.work.Go(n.guard("end of an earlier CNI GC", func() {
+		defer n.turns.Release(abreast)
+		n.awaitLeft(n.life, n.collectorMark(), n.cfg.gcTime)
+	}))
 }
 
 // ended waits until the process has ended; false: ctx was first.

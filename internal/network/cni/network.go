@@ -24,7 +24,7 @@ type Network struct {
 	work sync.WaitGroup
 	// owing wakes the queue, ask the goroutine that asks plugins for their status, collect the one of GC. Each holds one token at most.
 	owing, ask, collect chan struct{}
-	// left are the plugins that an earlier podlet left running, by pod; only Open writes it.
+	// left are the plugins that an earlier podlet left running, by what tells whose they are; guarded by mu.
 	left map[string][]*leftover
 
 	mu struct {
@@ -37,7 +37,9 @@ type Network struct {
 		status status
 		pods   map[string]*entry
 		cidrs  []netip.Prefix
-		warned map[string]bool // of host ports, by configuration file
+		// cidrsUnnoted says that they are not in their file: a kubelet repeats what failed.
+		cidrsUnnoted bool
+		warned       map[string]bool // of host ports, by configuration file
 		// checked is what CHECK said of pods, those alone of which it said something.
 		checked map[string]string
 		// lacking says that a plugin was missing when one looked last.
@@ -84,7 +86,7 @@ func Open(cfg Config) (_ *Network, err error) {
 	for _, a := range list {
 		n.mu.pods[a.Pod] = &entry{rec: *a}
 	}
-	n.left = n.findLeft()
+	n.left = n.findLeft(n.unfinished())
 	n.reload()
 	if cfg.Retired {
 		return n, nil

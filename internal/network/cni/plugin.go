@@ -185,9 +185,12 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// environment is a plugin's: the spec's variables, and PATH.
+// environment is a plugin's: the spec's variables, PATH and, of a GC, podlet's mark.
 func (n *Network) environment(verb string, a *attachment, netns string) []string {
 	env := []string{pluginPath, "CNI_COMMAND=" + verb, "CNI_PATH=" + strings.Join(n.cfg.BinDirs, string(os.PathListSeparator))}
+	if verb == "GC" {
+		return append(env, n.collectorMark())
+	}
 	if a == nil {
 		return env
 	}

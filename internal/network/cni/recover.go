@@ -18,6 +18,9 @@ func (n *Network) Recover(pods []string) {
 		}
 	}
 	n.mu.Unlock()
+	if !n.cfg.Retired {
+		n.awaitCollector()
+	}
 	n.work.Go(n.guard("CNI DELs that are owed", n.queue))
 	if n.cfg.Retired {
 		return

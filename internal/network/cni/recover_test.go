@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // killed leaves things as a podlet does that is killed in the middle of an ADD: a record without a result, and a plugin that runs on. The channel is
@@ -21,8 +23,14 @@ func (r *rig) killed(id, what string) <-chan struct{} {
 	must(r.t, err)
 	a := attachment{Pod: id, NetNS: here, File: conf.file, Conf: conf.text, Args: "IgnoreUnknown=1", Began: time.Now()}
 	must(r.t, r.Network.records.save(&a))
+	return r.leftRunning(what, r.environment("ADD", &a, here), containerEnv+id)
+}
+
+// leftRunning is a plugin that nobody waits for, with that environment, of which it has mark once it runs. The channel is closed when it has ended.
+func (r *rig) leftRunning(what string, env []string, mark string) <-chan struct{} {
+	r.t.Helper()
 	cmd := exec.Command("/bin/sh", "-c", what)
-	cmd.Env = r.environment("ADD", &a, here)
+	cmd.Env = env
 	must(r.t, cmd.Start())
 	ended := make(chan struct{})
 	go func() {
@@ -36,7 +44,7 @@ func (r *rig) killed(id, what string) <-chan struct{} {
 	// Its environment is its own from the execve on.
 	r.soon("the plugin runs", func() bool {
 		env, _ := os.ReadFile("/proc/" + strconv.Itoa(cmd.Process.Pid) + "/environ")
-		return strings.Contains(string(env), containerEnv+id)
+		return strings.Contains(string(env), mark)
 	})
 	return ended
 }
@@ -72,6 +80,48 @@ func TestPluginOfAKilledPodlet(t *testing.T) {
 	}
 }
 
+// TestCollectorOfAKilledPodlet: a GC that goes on after podlet's death holds for stale what is added now; so nothing is, until it has ended or was killed.
+func TestCollectorOfAKilledPodlet(t *testing.T) {
+	for _, hangs := range []bool{false, true} {
+		r := newRig(t, "1.1.0", "one").open()
+		r.add("p1")
+		must(t, r.Close())
+		what := "until [ -e " + r.path("work/go") + " ]; do sleep 0.01; done; touch " + r.path("work/collected")
+		if hangs {
+			what = "exec sleep 1000"
+			r.cfg.gcTime = 100 * time.Millisecond
+		}
+		ended := r.leftRunning(what, r.environment("GC", nil, ""), r.collectorMark())
+		r.does("one", "ADD", "[ -e $dir/collected ] || touch $dir/early")
+		r.open("p1")
+		done := make(chan error, 1)
+		go func() {
+			_, err := r.Add(brief(t), pod("p2"))
+			done <- err
+		}()
+		r.soon("it is waited for", func() bool {
+			return strings.Contains(r.log.String(), "waiting for CNI plugins") || r.called("one ADD p2") > 0
+		})
+		if !hangs {
+			r.write("work/go", "")
+		}
+		must(t, <-done)
+		if hangs {
+			r.soon("it is killed", func() bool {
+				select {
+				case <-ended:
+					return true
+				default:
+					return false
+				}
+			})
+		}
+		if _, err := os.Stat(r.path("work/early")); err == nil && !hangs {
+			t.Errorf("a pod was added beside the GC: %q", r.calls())
+		}
+	}
+}
+
 // TestPluginOfAKilledPodletHangs: it is killed when its time is over.
 func TestPluginOfAKilledPodletHangs(t *testing.T) {
 	r := newRig(t, "1.0.0", "one").open()
@@ -82,6 +132,21 @@ func TestPluginOfAKilledPodletHangs(t *testing.T) {
 	if !strings.Contains(r.log.String(), "killing a CNI plugin") {
 		t.Error("the plugin was not killed")
 	}
+}
+
+// TestChildOfAPluginOfAKilledPodlet: what the plugin started after podlet had looked is ended as well, before the DEL.
+func TestChildOfAPluginOfAKilledPodlet(t *testing.T) {
+	r := newRig(t, "1.0.0", "one").open()
+	r.killed("p1", "until [ -e "+r.path("work/go")+" ]; do sleep 0.01; done; sleep 1000 & echo $! >"+r.path("work/child"))
+	r.cfg.Timeout = 300 * time.Millisecond
+	r.open("p1")
+	r.write("work/go", "")
+	r.soon("the child runs", func() bool { text, _ := os.ReadFile(r.path("work/child")); return len(text) > 0 })
+	child, err := strconv.Atoi(strings.TrimSpace(r.read("work/child")))
+	must(t, err)
+	t.Cleanup(func() { unix.Kill(child, unix.SIGKILL) })
+	must(t, r.Leave(brief(t), "p1"))
+	r.gone([]int{child})
 }
 
 // TestRecover: pods that are there keep what they have; what no pod has any more is taken back.
@@ -154,6 +219,20 @@ func TestPodCIDRs(t *testing.T) {
 	r.open("p1")
 	if got := r.podCIDRs(); got != nil {
 		t.Errorf("of a damaged file %v", got)
+	}
+}
+
+// TestPodCIDRsOnAFullDisk: what could not be noted is noted when the kubelet says it again.
+func TestPodCIDRsOnAFullDisk(t *testing.T) {
+	r := newRig(t, "1.0.0", "one").open()
+	list := []netip.Prefix{netip.MustParsePrefix("10.5.0.0/24")}
+	must(t, os.Mkdir(r.path("state/pod-cidrs"+tmpSuffix), 0o700))
+	fails(t, r.SetPodCIDRs(list), "note the pods' CIDR")
+	r.remove("state/pod-cidrs" + tmpSuffix)
+	must(t, r.SetPodCIDRs(list))
+	r.again()
+	if got := r.podCIDRs(); !slices.Equal(got, list) {
+		t.Errorf("after a restart %v", got)
 	}
 }
 
