@@ -183,10 +183,10 @@ func TestCNIIsSlow(t *testing.T) {
 
 // TestCNITimeout: a plugin that hangs is ended at its deadline, and the error says which, when, and whose time it was.
 func TestCNITimeout(t *testing.T) {
-	n := tinyNode(t, "1.0.0", "--cni-timeout", "300ms")
+	n := tinyNode(t, "1.0.0", "--cni-timeout", "1s")
 	n.tinyDoes("ADD", "echo asking the agent >&2; sleep 1000")
 	_, err := n.RunPodSandbox(n.ctx(), &cri.RunPodSandboxRequest{Config: n.sandbox("slow")})
-	n.fails(err, codes.DeadlineExceeded, "test/slow", "CNI ADD by plugin tiny of 10-test.conflist", "ended after", "of 300ms", "asking the agent")
+	n.fails(err, codes.DeadlineExceeded, "test/slow", "CNI ADD by plugin tiny of 10-test.conflist", "ended after", "of 1s", "asking the agent")
 	n.soon("nothing is owed", func() bool { return len(n.attachments()) == 0 })
 	n.tinyDoes("ADD", "")
 	p := n.newPod()

@@ -158,6 +158,7 @@ func FuzzAnswer(f *testing.F) {
 		"HTTP/1.1 302 x\r\nLocation: //127.0.0.1:1/\r\n\r\n", "HTTP/1.1 404 Not Found\r\n\r\n{\"errors\":[{\"code\":\"MARKER-password\",\"message\":1}]}",
 		"HTTP/1.1 200 OK\r\nDocker-Content-Digest: sha256:../x\r\nContent-Length: -1\r\n\r\n", "HTTP/1.1 401 x\r\nWww-Authenticate: Bearer realm=\"https://a.test\"\r\n\r\n",
 		"HTTP/0.9\r\n", "", "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello", "HTTP/1.1 204 No Content\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
 	} {
 		f.Add([]byte(text), []byte("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"))
 	}
