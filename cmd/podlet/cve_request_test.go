@@ -102,7 +102,7 @@ func TestCVE_E9(t *testing.T) {
 	for name, change := range map[string]func(*cri.ContainerConfig){
 		"variables": func(c *cri.ContainerConfig) { c.Envs = variables(100000, 100) },
 		"argument":  func(c *cri.ContainerConfig) { c.Args = []string{strings.Repeat("x", 2<<20)} },
-		"arguments": func(c *cri.ContainerConfig) { c.Args = strings.Split(strings.Repeat("xxxxxxxxxx ", 1<<20), " ") },
+		"arguments": func(c *cri.ContainerConfig) { c.Args = strings.Split(strings.Repeat("xxxxxxxxxx ", 1<<18), " ") },
 		"mounts": func(c *cri.ContainerConfig) {
 			for i := range 5000 {
 				volume("/tmp", fmt.Sprint("/m", i))(c)

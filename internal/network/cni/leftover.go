@@ -55,6 +55,16 @@ func (n *Network) findLeft(keys map[string]bool) map[string][]*leftover {
 		n.cfg.Log.Error("can't look for CNI plugins that an earlier podlet left running", "error", err)
 		return found
 	}
+	var blank []int
+	note := func(pid int) {
+		l, key, empty := look(pid, keys)
+		if l != nil {
+			found[key] = append(found[key], l)
+		}
+		if empty {
+			blank = append(blank, pid)
+		}
+	}
 	for _, p := range procs {
 		pid, err := strconv.Atoi(p.Name())
 		if err != nil || pid == os.Getpid() {
@@ -64,33 +74,41 @@ func (n *Network) findLeft(keys map[string]bool) map[string][]*leftover {
 		if theirs, err := os.Readlink(filepath.Join("/proc", p.Name(), "ns/pid")); err != nil || theirs != own {
 			continue
 		}
-		if l, key := look(pid, keys); l != nil {
-			found[key] = append(found[key], l)
-		}
+		note(pid)
+	}
+	again := blank
+	if len(again) > 0 {
+		time.Sleep(execTime)
+	}
+	for _, pid := range again {
+		note(pid)
 	}
 	return found
 }
 
-// look gives a process that has one of the keys in its environment, with that one.
-func look(pid int, keys map[string]bool) (*leftover, string) {
+// execTime is more than an execve(2) takes, in the middle of which a process shows an empty environment.
+const execTime = 50 * time.Millisecond
+
+// look gives a process that has one of the keys in its environment, with that one, or says that it shows an empty environment.
+func look(pid int, keys map[string]bool) (l *leftover, key string, empty bool) {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
-		return nil, ""
+		return nil, "", false
 	}
-	l := &leftover{pid, os.NewFile(uintptr(fd), "pidfd of "+strconv.Itoa(pid))}
+	l = &leftover{pid, os.NewFile(uintptr(fd), "pidfd of "+strconv.Itoa(pid))}
 	// Read behind the open: it is the same process, or it is gone.
 	environ, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "environ"))
 	if err != nil {
 		l.close()
-		return nil, ""
+		return nil, "", false
 	}
 	for _, v := range bytes.Split(environ, []byte{0}) {
 		if keys[string(v)] {
-			return l, string(v)
+			return l, string(v), false
 		}
 	}
 	l.close()
-	return nil, ""
+	return nil, "", len(environ) == 0
 }
 
 // leftRounds is how often awaitLeft looks again for what those that have ended, or were killed, had started.
