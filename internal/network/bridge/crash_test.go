@@ -28,6 +28,8 @@ type workerOrder struct {
 	Links bool
 	// Held are the pods that the workers before it have.
 	Held []string
+	// Most is how many pods each of the eight has at most.
+	Most int
 }
 
 // runWorker is podlet: eight goroutines give addresses out and take them back until somebody kills the process. "+ POD IPs" is
@@ -54,7 +56,7 @@ func runWorker() int {
 			mine = append(mine, order.Held[j])
 		}
 		all.Go(func() {
-			if err := work(n, order.Links, mine); err != nil {
+			if err := work(n, order, mine); err != nil {
 				fmt.Println("!", err)
 			}
 		})
@@ -63,13 +65,9 @@ func runWorker() int {
 	return 1
 }
 
-func work(n *Network, links bool, mine []string) error {
-	most := 500
-	if links {
-		most = 4
-	}
+func work(n *Network, order workerOrder, mine []string) error {
 	for {
-		if len(mine) > rand.IntN(most) {
+		if len(mine) > rand.IntN(order.Most) {
 			i := rand.IntN(len(mine))
 			id := mine[i]
 			mine[i] = mine[len(mine)-1]
@@ -81,7 +79,7 @@ func work(n *Network, links bool, mine []string) error {
 			continue
 		}
 		id := newID()
-		ips, err := workerAdd(n, links, id)
+		ips, err := workerAdd(n, order.Links, id)
 		if err != nil {
 			return err
 		}
@@ -172,15 +170,17 @@ func TestKill9(t *testing.T) {
 		name    string
 		subnets []netip.Prefix
 		links   bool
+		most    int
 		rounds  int
 		least   int
 	}{
-		{"leases", []netip.Prefix{netip.MustParsePrefix("10.99.0.0/20"), subnet6}, false, 20, 2 * 4096},
-		{"links", []netip.Prefix{netip.MustParsePrefix("10.99.0.0/26"), subnet6}, true, 8, 30},
+		{"leases", []netip.Prefix{netip.MustParsePrefix("10.99.0.0/20"), subnet6}, false, 500, 20, 2 * 4096},
+		{"links", []netip.Prefix{netip.MustParsePrefix("10.99.0.0/26"), subnet6}, true, 4, 8, 30},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if testing.Short() {
 				c.rounds, c.least = c.rounds/4, max(c.least/16, 8)
+				c.most /= 4
 				c.subnets[0] = netip.PrefixFrom(c.subnets[0].Addr(), c.subnets[0].Bits()+2)
 			}
 			cfg := testConfig(t, c.subnets...)
@@ -188,7 +188,7 @@ func TestKill9(t *testing.T) {
 			books := &ledger{byPod: map[string][]string{}, byIP: map[string]string{}}
 			for round := 0; round < c.rounds || books.given < c.least; round++ {
 				// More from round to round, for a slow machine on which Recover alone takes longer.
-				killedWorker(t, workerOrder{cfg, c.links, books.pods()}, books, 400+40*round)
+				killedWorker(t, workerOrder{cfg, c.links, books.pods(), c.most}, books, 400+40*round)
 				if t.Failed() {
 					return
 				}
