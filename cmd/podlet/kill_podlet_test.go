@@ -200,18 +200,21 @@ func (x *timing) String() string {
 		len(sizes), sizes[len(sizes)/2], sizes[len(sizes)*95/100], sizes[len(sizes)-1])
 }
 
-// check fails the test if times are wrong. On a machine with more to do than CPUs pause or the observer gets its turn late now and then; but not often.
+// check fails the test if times are wrong. On a machine with more to do than CPUs pause gets its turn late now and then, but not often; and the observer more
+// often, which makes podlet's time the earlier one.
 func (x *timing) check(t *testing.T) {
 	t.Helper()
-	var off []time.Duration
-	var most time.Duration
+	late, early, most := 0, 0, time.Duration(0)
 	for _, d := range x.ends {
-		if d.Abs() > exact {
-			off = append(off, d)
+		switch {
+		case d > exact:
+			late++
+		case d < -exact:
+			early++
 		}
 		most = max(most, d.Abs())
 	}
-	if len(off) > 2+len(x.ends)/20 || most > 25*exact {
-		t.Errorf("of %d ends %d are more than %v from the truth: %v", len(x.ends), len(off), exact, off)
+	if late > 2+len(x.ends)/20 || early > 2+len(x.ends)/3 || most > 25*exact {
+		t.Errorf("of %d ends %d are more than %v behind the truth, %d before it: %v", len(x.ends), late, exact, early, x.ends)
 	}
 }
