@@ -55,8 +55,27 @@ func (n *Network) findLeft(keys map[string]bool) map[string][]*leftover {
 		n.cfg.Log.Error("can't look for CNI plugins that an earlier podlet left running", "error", err)
 		return found
 	}
-	var blank []int
-	note := func(pid int) {
+	var here []int
+	for _, p := range procs {
+		pid, err := strconv.Atoi(p.Name())
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		// What runs in a container has a namespace of its own; its environment is its own making.
+		if ns, err := os.Readlink(filepath.Join("/proc", p.Name(), "ns/pid")); err == nil && ns == own {
+			here = append(here, pid)
+		}
+	}
+	if blank := lookAt(here, keys, found); len(blank) > 0 {
+		time.Sleep(execTime)
+		lookAt(blank, keys, found)
+	}
+	return found
+}
+
+// lookAt adds those of the processes to found that have one of the keys in their environment, and gives those that show an empty one.
+func lookAt(pids []int, keys map[string]bool, found map[string][]*leftover) (blank []int) {
+	for _, pid := range pids {
 		l, key, empty := look(pid, keys)
 		if l != nil {
 			found[key] = append(found[key], l)
@@ -65,25 +84,7 @@ func (n *Network) findLeft(keys map[string]bool) map[string][]*leftover {
 			blank = append(blank, pid)
 		}
 	}
-	for _, p := range procs {
-		pid, err := strconv.Atoi(p.Name())
-		if err != nil || pid == os.Getpid() {
-			continue
-		}
-		// What runs in a container has a namespace of its own; its environment is its own making.
-		if theirs, err := os.Readlink(filepath.Join("/proc", p.Name(), "ns/pid")); err != nil || theirs != own {
-			continue
-		}
-		note(pid)
-	}
-	again := blank
-	if len(again) > 0 {
-		time.Sleep(execTime)
-	}
-	for _, pid := range again {
-		note(pid)
-	}
-	return found
+	return blank
 }
 
 // execTime is more than an execve(2) takes, in the middle of which a process shows an empty environment.
@@ -108,7 +109,12 @@ func look(pid int, keys map[string]bool) (l *leftover, key string, empty bool) {
 		}
 	}
 	l.close()
-	return nil, "", len(environ) == 0
+	if len(environ) > 0 {
+		return nil, "", false
+	}
+	// A thread of the kernel's, or what has ended, has no program either.
+	_, err = os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), "exe"))
+	return nil, "", err == nil
 }
 
 // leftRounds is how often awaitLeft looks again for what those that have ended, or were killed, had started.
