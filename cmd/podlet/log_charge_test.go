@@ -123,13 +123,22 @@ func TestLogOfSilentPod(t *testing.T) {
 }
 
 // limitMemory sets a limit of the log writer's cgroup, and oomKills reads how often the kernel has killed for want of memory in there.
+// A v1 cgroup takes no limit below what it uses (EBUSY), so that its writer dies first, and pause stands still to start no other.
 func (p *testPod) limitMemory(bytes int) {
 	p.n.t.Helper()
 	file := "memory.limit_in_bytes"
 	if pureV2() {
 		file = "memory.max"
 	}
-	p.n.soon("the cgroup takes the limit", func() bool { // on v1 EBUSY as long as it uses more
+	pause := p.n.seenPod(p.id).PID
+	if err := unix.Kill(pause, unix.SIGSTOP); err != nil {
+		p.n.t.Fatal(err)
+	}
+	defer unix.Kill(pause, unix.SIGCONT)
+	p.n.soon("the cgroup takes the limit", func() bool {
+		if writer := logWriter(pause); writer > 0 {
+			unix.Kill(writer, unix.SIGKILL)
+		}
 		return os.WriteFile(filepath.Join(p.memoryDir(), file), []byte(strconv.Itoa(bytes)), 0) == nil
 	})
 }
@@ -167,8 +176,7 @@ func TestLogWriterOOM(t *testing.T) {
 	p := n.newPod(n.inOwnCgroup("tight"))
 	id := p.start(container("app", "sh", "-c", quickScript))
 	path := n.status(id).LogPath
-	writer := p.chargedWriter()
-	unix.Kill(writer, unix.SIGKILL)
+	p.chargedWriter()
 	p.limitMemory(tight)
 	n.soon("writers are killed for want of memory", func() bool {
 		n.grows(path)
@@ -190,7 +198,6 @@ func TestLogWriterOOM(t *testing.T) {
 	id = p.start(container("other", "sh", "-c", "while :; do seq 10000; done"))
 	n.grows(n.status(id).LogPath)
 	kills := p.oomKills()
-	unix.Kill(p.chargedWriter(), unix.SIGKILL)
 	p.limitMemory(tight)
 	n.soon("a writer is killed for want of memory", func() bool { return p.oomKills() > kills })
 	n.stop(id, 0)
