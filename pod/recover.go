@@ -15,8 +15,9 @@ import (
 	"podlet/pod/spec"
 )
 
-// recoverTime is how long one pod's pause may take to answer a new podlet. Then the pod counts as lost, and is killed.
-const recoverTime = 2 * time.Second
+// recoverTime is how long one pod's pause may take to answer a new podlet. Then the pod counts as lost, and is killed: so it is many times what a pause
+// needs on a machine that has far too much to do. Tests change it.
+var recoverTime = 10 * time.Second
 
 // recover reads the records and begins to find out about each pod, each on its own.
 func (r *Runtime) recover() error {

@@ -86,6 +86,7 @@ func (p *Pod) endProcesses(ctx context.Context) (left, err error) {
 func (p *Pod) endPause(ctx context.Context, pidfd *os.File, conn *pause.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, killTime)
 	defer cancel()
+	writerLives := p.spec.HostPID // or may, as it is in no guard
 	for {
 		err := endWithin(ctx, stuckTime, pidfd)
 		if err == nil {
@@ -96,16 +97,21 @@ func (p *Pod) endPause(ctx context.Context, pidfd *os.File, conn *pause.Conn) er
 		}
 		if p.allDead(ctx) {
 			p.rt.log.Warn("the log writer of a pod hangs on a disk that doesn't answer; it ends when that does", "pod", p.name(), "id", p.id)
+			writerLives = true
 			break
 		}
 	}
-	if conn != nil {
-		// A log writer that is still there has the connection open, too.
-		ctx, cancel := context.WithTimeout(ctx, listenTime)
-		defer cancel()
-		conn.Drain(ctx)
-		conn.Close()
+	if conn == nil {
+		return nil
 	}
+	// The connection's end is sure to come, and soon, unless a log writer that is still there has it open, too.
+	if writerLives {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, listenTime)
+		defer cancel()
+	}
+	conn.Drain(ctx)
+	conn.Close()
 	return nil
 }
 
