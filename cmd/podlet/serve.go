@@ -135,8 +135,8 @@ func listen(address string) (net.Listener, error) {
 	return net.Listen("unix", path)
 }
 
-// servedTime is how long a socket must go on answering until it counts as served.
-const servedTime = time.Second
+// servedTime is how long a socket must go on answering until it counts as served: what was forked a moment ago may get no turn for a second on a busy machine.
+const servedTime = 5 * time.Second
 
 // served says whether a process serves the socket. A podlet that was killed as it was starting a program (a CNI plugin, most often) is survived
 // for some milliseconds by that program, which has copies of all of podlet's files until its execve.
