@@ -12,7 +12,7 @@ import (
 type StepError struct {
 	// Tape is the tape's name.
 	Tape string
-	// Step is the call as Explain shows it; empty where no step is to blame.
+	// Step is the call as Explain shows it, of a long one the beginning; empty where no step is to blame.
 	Step string
 	// Why is what the step was for: "mount proc on /proc". Where no step is to blame it says what failed instead.
 	Why string
@@ -22,6 +22,9 @@ type StepError struct {
 	Index int
 	Errno syscall.Errno
 }
+
+// stepMost is how much of a step's text an error has, in bytes. Arguments that are too large for the kernel are too large for a log, a record and an answer, too.
+const stepMost = 2000
 
 func (e *StepError) Error() string {
 	var b strings.Builder
@@ -70,10 +73,18 @@ func (t *Tape) Error(step uint32, errno int32) error {
 		e.Hint = "pause reports on another tape"
 	default:
 		s := t.Step(int(step))
-		e.Index, e.Step, e.Why = s.Index, s.Text, s.Why
+		e.Index, e.Step, e.Why = s.Index, beginning(s.Text), s.Why
 		e.Hint = hint(&t.steps[step], e.Errno)
 	}
 	return e
+}
+
+// beginning cuts a long text, between two runes.
+func beginning(text string) string {
+	if len(text) <= stepMost {
+		return text
+	}
+	return strings.ToValidUTF8(text[:stepMost], "") + "…"
 }
 
 // errnoName is "EPERM" for what the machine knows, else its number in words.
