@@ -33,11 +33,8 @@ func TestLogOfBinary(t *testing.T) {
 			t.Fatal(err)
 		}
 		n.stopCounting(id)
-		var got []byte
-		n.soon("all of it is in the log", func() bool {
-			got, err = unframed(n.status(id).LogPath)
-			return err != nil || len(got) >= len(blob)
-		})
+		n.wholeLog(id)
+		got, err := unframed(n.status(id).LogPath)
 		if err != nil {
 			t.Fatalf("terminal %v: %v", tty, err)
 		}

@@ -89,6 +89,7 @@ func TestLogReopenFails(t *testing.T) {
 	n.reopen(id)
 	n.grows(path)
 	n.stopCounting(id)
+	n.ends(path, 1)
 	// What has ended has no use for another file.
 	if err := os.Rename(path, path+".1"); err != nil {
 		t.Fatal(err)
@@ -121,6 +122,7 @@ func TestLogWriterHangs(t *testing.T) {
 	}
 	// A pod's end doesn't wait for it, but the test's.
 	defer unix.Kill(writer, unix.SIGCONT)
+	n.soon("the writer stands still", func() bool { return stateOf(writer) == "T" })
 	rotate := func(to string) error {
 		if err := os.Rename(path, path+to); err != nil {
 			t.Fatal(err)
@@ -147,6 +149,7 @@ func TestLogWriterHangs(t *testing.T) {
 	}
 	n.grows(path)
 	n.stopCounting(id)
+	n.ends(path, 1)
 	var l numberedLog
 	for _, name := range []string{path + ".0", path + ".1", path} {
 		if err := l.take(name); err != nil {
@@ -183,6 +186,7 @@ func TestLogDirectoryRemoved(t *testing.T) {
 	n.reopen(id)
 	n.grows(path)
 	n.stopCounting(id)
+	n.ends(path, 1)
 	resumed(t, path)
 }
 
@@ -297,10 +301,7 @@ func (n *node) gapped(container, ending string) {
 	l := numberedLog{ending: ending}
 	var lines, bytes uint64
 	gaps := 0
-	n.soon("the last line", func() bool { // pause may tell of the end first
-		text, err := os.ReadFile(n.status(container).LogPath)
-		return err == nil && strings.Contains(string(text), " F end ")
-	})
+	n.ends(n.status(container).LogPath, 1)
 	text, err := os.ReadFile(n.status(container).LogPath)
 	if err != nil {
 		n.t.Fatal(err)
@@ -352,6 +353,7 @@ func TestLogOfTerminalRotates(t *testing.T) {
 		n.reopen(id)
 	}
 	n.stopCounting(id)
+	n.ends(path, 1)
 	l := numberedLog{ending: "\r"}
 	for i := range rotations {
 		if err := l.take(fmt.Sprint(path, ".", i)); err != nil {
@@ -382,6 +384,7 @@ func TestLogFollowsItsPath(t *testing.T) {
 	n.start()
 	n.grows(path)
 	n.stopCounting(id)
+	n.ends(path, 1)
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

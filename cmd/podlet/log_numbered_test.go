@@ -38,21 +38,25 @@ func (l *numberedLog) take(path string) error {
 	return nil
 }
 
-// takeEnd is take of the last file of l, up to stdout's end, which may be still to come: pause doesn't wait long for a writer when it tells of a container's end.
-func (n *node) takeEnd(l numberedLog, path string) (whole numberedLog) {
+// ends waits until so many streams have come to their ends in the last file of a log: pause doesn't wait long for a writer when it tells of a container's end. All that
+// was written before is in its file then.
+func (n *node) ends(path string, streams int) {
 	n.t.Helper()
-	var err error
-	defer func() {
-		if err != nil {
-			n.t.Log(err)
-		}
-	}()
 	n.soon("the last line in "+path, func() bool {
-		whole = l
-		err = whole.take(path) // fails where a write is half done
-		return err == nil && whole.ended[0]
+		text, err := os.ReadFile(path)
+		// Half an end may be written.
+		return err == nil && bytes.Count(text, []byte(" F end ")) == streams && bytes.HasSuffix(text, []byte("\n"))
 	})
-	return whole
+}
+
+// takeEnd is take of the last file of l, once stdout's end is there.
+func (n *node) takeEnd(l numberedLog, path string) numberedLog {
+	n.t.Helper()
+	n.ends(path, 1)
+	if err := l.take(path); err != nil || !l.ended[0] {
+		n.t.Errorf("%s: end %v: %v", path, l.ended[0], err)
+	}
+	return l
 }
 
 func (l *numberedLog) line(line []byte) error {

@@ -89,6 +89,8 @@ func TestLogFullDiskOfTerminal(t *testing.T) {
 		t.Errorf("an exec beside full logs: %d %q", code, out)
 	}
 	n.stop(other, 0)
+	// What of it is still to be written would take the space.
+	n.wholeLog(other)
 	if err := os.Remove(dir + "/filler"); err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ func TestLog(t *testing.T) {
 	const long = 40_000
 	id := p.start(container("app", "sh", "-c", fmt.Sprintf(`echo out; echo err >&2; printf '%%%dd\n' 7; printf '\377\000\n'; printf unfinished`, long)))
 	s := n.exited(id)
+	n.wholeLog(id)
 	text, err := os.ReadFile(s.LogPath)
 	if err != nil {
 		t.Fatal(err)

@@ -25,6 +25,9 @@ import (
 // With this in its environment the test binary is podlet.
 const asPodlet = "PODLET_TEST_IS_PODLET"
 
+// hangTime is how long a test waits until it takes what it waits for for hanging, however busy the machine and its disk are. (A disk that a test freezes stays frozen for longer.)
+const hangTime = 60 * time.Second
+
 func TestMain(m *testing.M) {
 	if os.Getenv(asPodlet) != "" {
 		main()
@@ -201,7 +204,7 @@ func (n *node) start() {
 }
 
 func (n *node) ctx() context.Context {
-	ctx, cancel := context.WithTimeout(n.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(n.t.Context(), hangTime)
 	n.t.Cleanup(cancel)
 	return ctx
 }
@@ -231,16 +234,19 @@ func (n *node) terminate() {
 // removePods removes every pod.
 func (n *node) removePods() {
 	n.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	// The test's own context ends before what it cleans up.
+	ctx, cancel := context.WithTimeout(context.Background(), hangTime)
 	defer cancel()
 	pods, err := n.ListPodSandbox(ctx, &cri.ListPodSandboxRequest{})
 	if err != nil {
 		n.t.Errorf("list pods at the end: %v", err)
 	}
 	for _, p := range pods.GetItems() {
+		ctx, cancel := context.WithTimeout(context.Background(), hangTime)
 		if _, err := n.RemovePodSandbox(ctx, &cri.RemovePodSandboxRequest{PodSandboxId: p.Id}); err != nil {
 			n.t.Errorf("remove pod %s at the end: %v", p.Metadata.Name, err)
 		}
+		cancel()
 	}
 }
 

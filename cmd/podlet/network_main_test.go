@@ -172,13 +172,10 @@ func (n *node) echo(pod string, port int, name string) {
 	})
 }
 
-// askTime is for one answer of a server that is there.
-const askTime = 5 * time.Second
-
 // talk connects to an echo server of TCP and checks its name.
 func (n *node) talk(address, name string) net.Conn {
 	n.t.Helper()
-	c, err := net.DialTimeout("tcp", address, askTime)
+	c, err := net.DialTimeout("tcp", address, hangTime)
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -189,7 +186,7 @@ func (n *node) talk(address, name string) net.Conn {
 
 func (n *node) hears(c net.Conn, want string) {
 	n.t.Helper()
-	c.SetReadDeadline(time.Now().Add(askTime))
+	c.SetReadDeadline(time.Now().Add(hangTime))
 	b := make([]byte, len(want))
 	if _, err := io.ReadFull(c, b); err != nil || string(b) != want {
 		n.t.Errorf("%s says %q, %v; want %q", c.RemoteAddr(), b, err, want)
@@ -203,19 +200,28 @@ func (n *node) reaches(proto, address, name string) {
 		n.talk(address, name).Close()
 		return
 	}
-	c, err := net.Dial("udp", address)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	defer c.Close()
-	if _, err := c.Write([]byte("?")); err != nil {
-		n.t.Fatal(err)
-	}
-	n.hears(c, name+" ?")
+	// UDP may lose what is sent.
+	n.soon(address+" answers over UDP", func() bool {
+		c, err := net.Dial("udp", address)
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := c.Write([]byte("?")); err != nil {
+			n.t.Fatal(err)
+		}
+		c.SetReadDeadline(time.Now().Add(time.Second))
+		b := make([]byte, 100)
+		size, err := c.Read(b)
+		if got := string(b[:size]); err == nil && got != name+" ?" {
+			n.t.Fatalf("%s says %q, want %q", address, got, name+" ?")
+		}
+		return err == nil
+	})
 }
 
 func refused(address string) error {
-	c, err := net.DialTimeout("tcp", address, askTime)
+	c, err := net.DialTimeout("tcp", address, hangTime)
 	if err == nil {
 		c.Close()
 		return fmt.Errorf("%s answers", address)

@@ -27,7 +27,7 @@ func web() *cri.ContainerConfig {
 // fetch has a container ask for that page until there is a server.
 func (n *node) fetch(container, address string, port int) string {
 	n.t.Helper()
-	out, code := n.exec(container, "sh", "-c", "for i in $(seq 100); do /bin/probe get "+joined(address, port)+" /show 2>/tmp/error && exit; sleep 0.05; done; cat /tmp/error; exit 1")
+	out, code := n.exec(container, "sh", "-c", "for i in $(seq 400); do /bin/probe get "+joined(address, port)+" /show 2>/tmp/error && exit; sleep 0.05; done; cat /tmp/error; exit 1")
 	if code != 0 {
 		n.t.Errorf("%s: %q, %d", joined(address, port), out, code)
 		return ""
@@ -89,7 +89,7 @@ func TestPodNetwork(t *testing.T) {
 				if got := n.fetch(app, ips[i], 8080); got != k.name {
 					t.Errorf("the pod's own page is %q", got)
 				}
-				if c, err := net.DialTimeout("tcp", joined(ips[i], 8080), askTime); err != nil {
+				if c, err := net.DialTimeout("tcp", joined(ips[i], 8080), hangTime); err != nil {
 					t.Errorf("from the node: %v", err)
 				} else {
 					c.Close()

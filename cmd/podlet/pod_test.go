@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -137,12 +140,20 @@ func (n *node) stop(container string, grace int64) {
 	}
 }
 
-// logged gives the text of a container's log without the CRI's frame.
+// logged gives the text of a container's log without the CRI's frame: all of it, or as far as it is written where the container runs still.
 func (n *node) logged(container string) string {
 	n.t.Helper()
-	text, err := os.ReadFile(n.status(container).LogPath)
+	s := n.status(container)
+	ended := s.State == cri.ContainerState_CONTAINER_EXITED
+	if ended {
+		n.wholeLog(container)
+	}
+	text, err := os.ReadFile(s.LogPath)
 	if err != nil {
 		n.t.Fatal(err)
+	}
+	if !ended {
+		text = text[:bytes.LastIndexByte(text, '\n')+1] // a write may be half done
 	}
 	var all strings.Builder
 	for line := range strings.Lines(string(text)) {
@@ -158,12 +169,48 @@ func (n *node) logged(container string) string {
 	return all.String()
 }
 
+// wholeLog waits until all that a container wrote which has ended is in its log. pause tells of the end before that where the log writer is held up for more than 50 ms;
+// behind the last line it closes the file.
+func (n *node) wholeLog(container string) {
+	n.t.Helper()
+	r, err := n.ContainerStatus(n.ctx(), &cri.ContainerStatusRequest{ContainerId: container, Verbose: true})
+	var info struct{ SandboxID string }
+	if err == nil {
+		err = json.Unmarshal([]byte(r.Info["info"]), &info)
+	}
+	if err != nil {
+		n.t.Fatalf("ContainerStatus: %v", err)
+	}
+	pod, err := n.PodSandboxStatus(n.ctx(), &cri.PodSandboxStatusRequest{PodSandboxId: info.SandboxID, Verbose: true})
+	var pause seen // without a pid where it has ended
+	if err == nil {
+		err = json.Unmarshal([]byte(pod.Info["info"]), &pause)
+	}
+	if err != nil {
+		n.t.Fatalf("PodSandboxStatus: %v", err)
+	}
+	n.soon("all is in "+r.Status.LogPath, func() bool { return !hasOpen(pause.PID, r.Status.LogPath) })
+}
+
+// hasOpen says whether a process has the file at path open.
+func hasOpen(pid int, path string) bool {
+	file, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	open, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	return slices.ContainsFunc(open, func(fd string) bool {
+		other, err := os.Stat(fd)
+		return err == nil && os.SameFile(file, other)
+	})
+}
+
 // soon polls for what is to become true.
 func (n *node) soon(what string, ok func() bool) {
 	n.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(hangTime); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			n.t.Fatalf("not within 20 s: %s", what)
+			n.t.Fatalf("not within %v: %s", hangTime, what)
 		}
 	}
 }
@@ -205,7 +252,7 @@ func (n *node) exited(container string) (s *cri.ContainerStatus) {
 
 func (n *node) exec(container string, args ...string) (string, int32) {
 	n.t.Helper()
-	r, err := n.ExecSync(n.ctx(), &cri.ExecSyncRequest{ContainerId: container, Cmd: args, Timeout: 10})
+	r, err := n.ExecSync(n.ctx(), &cri.ExecSyncRequest{ContainerId: container, Cmd: args, Timeout: int64(hangTime / time.Second)})
 	if err != nil {
 		n.t.Fatalf("ExecSync %v: %v", args, err)
 	}
@@ -216,7 +263,7 @@ func TestPodComesUp(t *testing.T) {
 	n := commonNode(t)
 	sandbox := n.sandbox("web")
 	pod := n.run(sandbox)
-	c := n.startIn(pod, sandbox, container("app", "sh", "-c", "echo hello; trap 'exit 3' TERM; while :; do sleep 0.05; done"))
+	c := n.startIn(pod, sandbox, container("app", "sh", "-c", "trap 'exit 3' TERM; echo hello; while :; do sleep 0.05; done"))
 	if s := n.status(c); s.State != cri.ContainerState_CONTAINER_RUNNING {
 		t.Fatalf("state %v", s)
 	}
@@ -224,12 +271,12 @@ func TestPodComesUp(t *testing.T) {
 	if out != "web\n0\nerr\n" || code != 4 {
 		t.Errorf("exec: %q, %d", out, code)
 	}
-	if _, err := n.StopContainer(n.ctx(), &cri.StopContainerRequest{ContainerId: c, Timeout: 10}); err != nil {
-		t.Fatal(err)
-	}
+	n.says(c, "hello")
+	n.stop(c, 20)
 	if s := n.status(c); s.ExitCode != 3 || s.Reason != "Error" || s.State != cri.ContainerState_CONTAINER_EXITED {
 		t.Errorf("status after stop: %v", s)
 	}
+	n.wholeLog(c)
 	log, err := os.ReadFile(n.status(c).LogPath)
 	if err != nil || !strings.HasSuffix(string(log), " stdout F hello\n") {
 		t.Errorf("log %q, %v", log, err)

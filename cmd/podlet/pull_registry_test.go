@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"podlet/hack/testimages/testimage"
 )
@@ -48,7 +49,19 @@ type testRegistry struct {
 // holding is downloads that stop in their middle. reached gets the digest of each that is there, gone gets it once its client has gone.
 type holding struct {
 	whole         map[string]bool // digests of blobs that are sent to their ends all the same
-	reached, gone chan string
+	reached, gone digests
+}
+
+type digests chan string
+
+// comes waits for the next one.
+func (d digests) comes(t *testing.T) {
+	t.Helper()
+	select {
+	case <-d:
+	case <-time.After(hangTime):
+		t.Fatalf("no digest within %v", hangTime)
+	}
 }
 
 const manifestType = "application/vnd.oci.image.manifest.v1+json"
@@ -132,7 +145,7 @@ func (r *testRegistry) serve(w http.ResponseWriter, q *http.Request) {
 
 // hold makes every blob but those that are whole stop in its middle from now on.
 func (r *testRegistry) hold(whole ...[]byte) *holding {
-	h := &holding{whole: map[string]bool{}, reached: make(chan string, 100), gone: make(chan string, 100)}
+	h := &holding{whole: map[string]bool{}, reached: make(digests, 100), gone: make(digests, 100)}
 	for _, blob := range whole {
 		h.whole[testimage.Digest(blob)] = true
 	}

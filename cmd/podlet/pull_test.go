@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
@@ -244,9 +243,8 @@ func TestPullDiskFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := unix.Unmount(store, 0); err != nil {
-			t.Error(err)
-		}
+		// The kernel may let go of what podlet's children had in there a moment after their end.
+		n.soon("the store is unmounted", func() bool { return unix.Unmount(store, 0) == nil })
 	})
 	n.start()
 	t.Cleanup(n.end)
@@ -286,14 +284,10 @@ func TestPullCancelled(t *testing.T) {
 		_, err := n.pull(ctx, r.address+"/app:v1", nil)
 		failed <- err
 	}()
-	<-h.reached
-	began := time.Now()
+	h.reached.comes(t)
 	cancel()
 	n.fails(<-failed, codes.Canceled)
-	<-h.gone
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("the download ended after %v", took)
-	}
+	h.gone.comes(t) // long before it counts as stalled
 	n.onlyLayers(0)
 	r.letGo()
 	if got, err := n.pull(n.ctx(), r.address+"/app:v1", nil); err != nil || got != id {
@@ -326,7 +320,7 @@ func TestPullKilled(t *testing.T) {
 		_, err := n.pull(n.ctx(), r.address+"/app:v1", nil)
 		failed <- err
 	}()
-	<-h.reached
+	h.reached.comes(t)
 	n.soon("the other layers complete", func() bool {
 		all, _ := filepath.Glob(filepath.Join(n.dir, "root/images/layers/*"))
 		return len(all) == len(image.Layers)-1
@@ -335,7 +329,7 @@ func TestPullKilled(t *testing.T) {
 	if err := <-failed; err == nil {
 		t.Error("the pull of a podlet that was killed succeeded")
 	}
-	<-h.gone
+	h.gone.comes(t)
 	n.start()
 	if list := n.listImages(); len(list) != 0 {
 		t.Errorf("after the kill there are images: %v", list)

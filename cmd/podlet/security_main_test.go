@@ -213,9 +213,10 @@ func (n *node) output(pod string, sandbox *cri.PodSandboxConfig, c *cri.Containe
 	return n.written(s), s.ExitCode
 }
 
-// written is what a container wrote, without what the log's format adds. pause writes the log on its own time, so an end is waited for.
+// written is what a container wrote that has ended, without what the log's format adds.
 func (n *node) written(s *cri.ContainerStatus) string {
 	n.t.Helper()
+	n.wholeLog(s.Id)
 	text, err := os.ReadFile(s.LogPath)
 	if err != nil {
 		n.t.Fatal(err)
