@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -45,15 +44,22 @@ func newDisk(t *testing.T, at string) *disk {
 	d := &disk{t: t, at: at}
 	t.Cleanup(func() {
 		d.thaw()
-		if err := unix.Unmount(at, 0); err != nil {
+		// podlet may be just about to close a log.
+		var err error
+		for deadline := time.Now().Add(hangTime); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+			if err = unix.Unmount(at, 0); err != unix.EBUSY {
+				break
+			}
+		}
+		if err != nil {
 			t.Errorf("unmount %s: %v", at, err)
 		}
 	})
 	return d
 }
 
-// frozenMost is how long the disk stays frozen if all goes wrong.
-const frozenMost = "40"
+// frozenMost is how long the disk stays frozen if all goes wrong, in seconds: longer than anything is waited for (hangTime).
+const frozenMost = "120"
 
 // freeze freezes the disk until thaw. A process of its own thaws it should this one end before.
 func (d *disk) freeze() {
@@ -82,9 +88,10 @@ func (d *disk) thaw() {
 // stuck waits until a log writer hangs on the disk.
 func stuck(t *testing.T) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		for _, p := range processes() {
-			if !strings.HasPrefix(p.title, "podlet-logger") || !descends(processes(), p.pid, os.Getpid()) {
+	for deadline := time.Now().Add(hangTime); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		all := processes()
+		for _, p := range all {
+			if !strings.HasPrefix(p.title, "podlet-logger") || !descends(all, p.pid, os.Getpid()) {
 				continue
 			}
 			stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.pid))
@@ -96,7 +103,8 @@ func stuck(t *testing.T) {
 	t.Fatal("no log writer hangs: nothing is tested")
 }
 
-// TestFrozenLogDisk: with the disk of its logs frozen a pod can be worked with, and ended.
+// TestFrozenLogDisk: with the disk of its logs frozen a pod can be worked with, and ended. The disk isn't thawed before all of that is done, so that whoever waits for it
+// waits in vain.
 func TestFrozenLogDisk(t *testing.T) {
 	if !private(t) {
 		return
@@ -121,12 +129,12 @@ func TestFrozenLogDisk(t *testing.T) {
 	}
 	d.freeze()
 	stuck(t)
-	took := map[string][]time.Duration{}
 	measure := func(what string, f func()) {
 		began := time.Now()
 		f()
-		took[what] = append(took[what], time.Since(began))
+		t.Logf("%s: %v", what, time.Since(began))
 	}
+	reported := false
 	echo := func(c string) func() {
 		return func() {
 			if out, code := n.exec(c, "echo", "here"); out != "here\n" || code != 0 {
@@ -148,24 +156,27 @@ func TestFrozenLogDisk(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		if st := n.status(s.talker); st.ExitCode != 137 || st.State != cri.ContainerState_CONTAINER_EXITED {
+		st := n.status(s.talker)
+		if st.ExitCode != 137 || st.State != cri.ContainerState_CONTAINER_EXITED {
 			t.Errorf("the talker after its stop: %v", st)
 		}
+		reported = reported || st.Message == ""
+	}
+	if !reported {
+		t.Error("no pause reported the end of a container in time; podlet saw for itself")
 	}
 	n.kill()
 	n.start()
 	measure("a new podlet's handshakes", func() {
-		for {
+		n.soon("the others run", func() bool {
 			running := 0
 			for _, c := range n.lists().containers {
 				if c.State == cri.ContainerState_CONTAINER_RUNNING {
 					running++
 				}
 			}
-			if running == len(subjects) {
-				return
-			}
-		}
+			return running == len(subjects)
+		})
 	})
 	for i, s := range subjects {
 		name := kinds[i].name
@@ -175,9 +186,8 @@ func TestFrozenLogDisk(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		if got := n.observe().containers[s.other]; len(got) > 0 {
-			t.Errorf("%s: processes %v of a stopped pod are there", name, got)
-		}
+		// Where the node's PID namespace is theirs, they were killed and end a moment later.
+		n.soon(name+": no processes of a stopped pod are there", func() bool { return len(n.observe().containers[s.other]) == 0 })
 		measure("RemovePodSandbox", func() {
 			if _, err := n.RemovePodSandbox(n.ctx(), &cri.RemovePodSandboxRequest{PodSandboxId: s.pod}); err != nil {
 				t.Error(err)
@@ -186,20 +196,4 @@ func TestFrozenLogDisk(t *testing.T) {
 	}
 	d.thaw()
 	n.agree(mounts)
-	for what, most := range map[string]time.Duration{
-		"exec": bar, "exit code": bar, "StopContainer": bar, "a new podlet's handshakes": bar,
-		"StopPodSandbox": time.Second, "RemovePodSandbox": time.Second,
-	} {
-		if os.Getenv("PODLET_VM") != "" {
-			most *= 6 // an emulator's slowness
-		}
-		all := took[what]
-		slices.Sort(all)
-		middle := all[len(all)/2]
-		t.Logf("%s: %v (p50), %v (most)", what, middle, all[len(all)-1])
-		// The middle one: on a machine with more to do than CPUs any one may have to wait for its turn.
-		if middle > most || all[len(all)-1] > 5*most {
-			t.Errorf("with the disk frozen, %s took %v, more than %v", what, all, most)
-		}
-	}
 }

@@ -59,7 +59,7 @@ func becomePrivate(t *testing.T) {
 // endDescendants kills all that descends from this process, and removes the cgroups it was in.
 func endDescendants(t *testing.T) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(hangTime); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
 		all := processes()
 		left := 0
 		for _, p := range all {
@@ -74,8 +74,10 @@ func endDescendants(t *testing.T) {
 			return
 		}
 		for _, dir := range dirs {
-			for _, below := range append(glob(dir+"/*/exec-*"), glob(dir+"/"+strings.Repeat("[0-9a-f]", 64))...) {
-				os.Remove(below)
+			for _, pattern := range []string{"/*/exec-*", "/podlet-logger-*", "/" + strings.Repeat("[0-9a-f]", 64)} {
+				for _, below := range glob(dir + pattern) {
+					os.Remove(below)
+				}
 			}
 			os.Remove(dir)
 		}

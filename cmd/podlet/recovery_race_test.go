@@ -119,8 +119,8 @@ func TestNurseryKilled(t *testing.T) {
 				}
 				<-killed
 				// podlet may not have heard of the death yet, which is what Unavailable says.
-				for range 10 {
-					if _, err = n.RunPodSandbox(n.ctx(), &cri.RunPodSandboxRequest{Config: s}); status.Code(err) != codes.Unavailable {
+				for deadline := time.Now().Add(hangTime); ; {
+					if _, err = n.RunPodSandbox(n.ctx(), &cri.RunPodSandboxRequest{Config: s}); status.Code(err) != codes.Unavailable || time.Now().After(deadline) {
 						break
 					}
 				}

@@ -16,47 +16,54 @@ import (
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// sicknesses are what can be wrong with a pod when a new podlet comes. Each is given the pod and its container.
+// patient is a pod with a container, and its pause.
+type patient struct {
+	pod, container string
+	pause          int
+}
+
+// sicknesses are what can be wrong with a pod when a new podlet comes.
 var sicknesses = []struct {
 	name   string
-	infect func(t *testing.T, n *node, pod, container string)
+	infect func(t *testing.T, n *node, p patient)
 	// ill: podlet can't keep the pod. Else it is to be what it was.
 	ill bool
+	// silent: podlet waits for an answer of the pod's, in vain.
+	silent bool
 }{
-	{"pause stopped", func(t *testing.T, n *node, pod, _ string) {
+	{"pause stopped", func(t *testing.T, _ *node, p patient) {
 		t.Helper()
-		pid := n.observe().pauses[pod[:31]]
-		if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
+		if err := unix.Kill(p.pause, unix.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
-	}, true},
-	{"record truncated", func(t *testing.T, n *node, pod, _ string) {
+	}, true, true},
+	{"record truncated", func(t *testing.T, n *node, p patient) {
 		t.Helper()
-		if err := os.Truncate(n.record(pod, "pod"), 0); err != nil {
+		if err := os.Truncate(n.record(p.pod, "pod"), 0); err != nil {
 			t.Fatal(err)
 		}
-	}, false}, // the version before it is there
-	{"record lost", func(t *testing.T, n *node, pod, _ string) {
+	}, false, false}, // the version before it is there
+	{"record lost", func(t *testing.T, n *node, p patient) {
 		t.Helper()
-		n.truncateAll(t, n.record(pod, "*pod*"))
-	}, true},
-	{"container's record lost", func(t *testing.T, n *node, pod, container string) {
+		n.truncateAll(t, n.record(p.pod, "*pod*"))
+	}, true, false},
+	{"container's record lost", func(t *testing.T, n *node, p patient) {
 		t.Helper()
-		n.truncateAll(t, n.record(pod, "*container-"+container+"*"))
-	}, true},
-	{"socket a directory", func(t *testing.T, n *node, pod, _ string) {
+		n.truncateAll(t, n.record(p.pod, "*container-"+p.container+"*"))
+	}, true, false},
+	{"socket a directory", func(t *testing.T, n *node, p patient) {
 		t.Helper()
-		socket := filepath.Join(n.dir, "state/pods", pod)
+		socket := filepath.Join(n.dir, "state/pods", p.pod)
 		if err := os.Remove(socket); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.MkdirAll(socket+"/in/the/way", 0o700); err != nil {
 			t.Fatal(err)
 		}
-	}, true},
-	{"socket that never answers", func(t *testing.T, n *node, pod, _ string) {
+	}, true, false},
+	{"socket that never answers", func(t *testing.T, n *node, p patient) {
 		t.Helper()
-		socket := filepath.Join(n.dir, "state/pods", pod)
+		socket := filepath.Join(n.dir, "state/pods", p.pod)
 		if err := os.Remove(socket); err != nil {
 			t.Fatal(err)
 		}
@@ -74,13 +81,13 @@ var sicknesses = []struct {
 				t.Cleanup(func() { conn.Close() })
 			}
 		}()
-	}, true},
-	{"socket gone", func(t *testing.T, n *node, pod, _ string) {
+	}, true, true},
+	{"socket gone", func(t *testing.T, n *node, p patient) {
 		t.Helper()
-		if err := os.Remove(filepath.Join(n.dir, "state/pods", pod)); err != nil {
+		if err := os.Remove(filepath.Join(n.dir, "state/pods", p.pod)); err != nil {
 			t.Fatal(err)
 		}
-	}, true},
+	}, true, false},
 }
 
 func (n *node) record(pod, name string) string {
@@ -101,8 +108,13 @@ func (n *node) truncateAll(t *testing.T, pattern string) {
 	}
 }
 
-// answerTime is how soon a new podlet has to answer, whatever the pods are like: less than it would take to wait for one that doesn't (pod's recoverTime).
-const answerTime = 2 * time.Second
+// well says whether the pods are as they were.
+func (l lists) well(all []patient) bool {
+	return !slices.ContainsFunc(all, func(p patient) bool {
+		return l.pods[p.pod] == nil || l.pods[p.pod].State != cri.PodSandboxState_SANDBOX_READY ||
+			l.containers[p.container].GetState() != cri.ContainerState_CONTAINER_RUNNING
+	})
+}
 
 // TestSickPods restarts podlet among pods of which some can't be spoken to or aren't known any more. The others don't notice, and all can be removed.
 func TestSickPods(t *testing.T) {
@@ -111,12 +123,11 @@ func TestSickPods(t *testing.T) {
 	}
 	n := newNode(t)
 	mounts := mountTable()
-	type patient struct{ pod, container string }
-	var healthy, sick []patient
+	var healthy, sick, well []patient
 	admit := func(name string) patient {
 		sandbox := n.sandbox(name, observed(true))
 		pod := n.run(sandbox)
-		return patient{pod, n.startIn(pod, sandbox, container(name, family...))}
+		return patient{pod, n.startIn(pod, sandbox, container(name, family...)), n.seenPod(pod).PID}
 	}
 	for i := range 12 {
 		healthy = append(healthy, admit(fmt.Sprintf("healthy-%d", i)))
@@ -125,36 +136,35 @@ func TestSickPods(t *testing.T) {
 		sick = append(sick, admit(fmt.Sprintf("sick-%d", i)))
 	}
 	n.kill()
+	well = slices.Clone(healthy)
 	for i, s := range sicknesses {
-		s.infect(t, n, sick[i].pod, sick[i].container)
-	}
-	began := time.Now()
-	n.start()
-	l := n.lists()
-	took := time.Since(began)
-	t.Logf("podlet answered and listed all after %v", took)
-	if took > answerTime {
-		t.Errorf("podlet needed %v to answer and to list, more than %v", took, answerTime)
-	}
-	well := func(what string, p patient) {
-		t.Helper()
-		if l.pods[p.pod].GetState() != cri.PodSandboxState_SANDBOX_READY || l.pods[p.pod] == nil {
-			t.Errorf("%s: the pod is %v", what, l.pods[p.pod])
-		}
-		if l.containers[p.container].GetState() != cri.ContainerState_CONTAINER_RUNNING {
-			t.Errorf("%s: the container is %v", what, l.containers[p.container])
-		}
-		if out, code := n.exec(p.container, "echo", "well"); out != "well\n" || code != 0 {
-			t.Errorf("%s: exec %q, %d", what, out, code)
-		}
-	}
-	for i, p := range healthy {
-		well(fmt.Sprintf("healthy pod %d", i), p)
-	}
-	for i, s := range sicknesses {
+		s.infect(t, n, sick[i])
 		if !s.ill {
-			well(s.name, sick[i])
+			well = append(well, sick[i])
 		}
+	}
+	works := func() {
+		t.Helper()
+		n.soon("the others are well", func() bool { return n.lists().well(well) })
+		for i, p := range well {
+			if out, code := n.exec(p.container, "echo", "well"); out != "well\n" || code != 0 {
+				t.Errorf("pod %d: exec %q, %d", i, out, code)
+			}
+		}
+	}
+	// However long it has to wait for the silent ones, podlet answers and the others can be worked with.
+	n.startPatient()
+	works()
+	l := n.lists()
+	for i, s := range sicknesses {
+		if state := l.containers[sick[i].container].GetState(); s.silent && state != cri.ContainerState_CONTAINER_UNKNOWN {
+			t.Errorf("%s: podlet doesn't wait for it, and says %v: nothing is tested", s.name, state)
+		}
+	}
+	n.kill()
+	n.start()
+	works()
+	for i, s := range sicknesses {
 		began := time.Now()
 		if _, err := n.RemovePodSandbox(n.ctx(), &cri.RemovePodSandboxRequest{PodSandboxId: sick[i].pod}); err != nil {
 			t.Errorf("%s: remove: %v", s.name, err)
@@ -257,6 +267,7 @@ func TestPauseStopped(t *testing.T) {
 		if err := unix.Kill(v.pause, unix.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
+		// pause doesn't answer before it is dead: whoever waits for it waits for ever.
 		began := time.Now()
 		if _, err := n.StopContainer(n.ctx(), &cri.StopContainerRequest{ContainerId: v.containers[0]}); err != nil {
 			t.Errorf("%s: StopContainer: %v", v.name, err)
@@ -269,11 +280,7 @@ func TestPauseStopped(t *testing.T) {
 		if _, err := n.StopPodSandbox(n.ctx(), &cri.StopPodSandboxRequest{PodSandboxId: v.pod}); err != nil {
 			t.Errorf("%s: StopPodSandbox: %v", v.name, err)
 		}
-		pod := time.Since(began)
-		t.Logf("%s: StopContainer %v, StopPodSandbox %v", v.name, container, pod)
-		if container > 3*time.Second || pod > 3*time.Second {
-			t.Errorf("%s: StopContainer waited %v for pause, StopPodSandbox %v", v.name, container, pod)
-		}
+		t.Logf("%s: StopContainer %v, StopPodSandbox %v", v.name, container, time.Since(began))
 		gone(t, v.name, time.Now(), append(v.processes, v.pause))
 	}
 	n.emptied(mounts)

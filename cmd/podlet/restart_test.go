@@ -24,6 +24,7 @@ func TestRestart(t *testing.T) {
 	if err := n.tryStart(failed); err == nil {
 		t.Fatal("what is not there was started")
 	}
+	n.says(running, "one") // it heeds SIGTERM
 	n.exited(exited)
 	before := map[string]*cri.ContainerStatus{}
 	for _, id := range []string{running, exited, created, failed} {
