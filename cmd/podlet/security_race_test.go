@@ -37,13 +37,18 @@ func TestInvariant3(t *testing.T) {
 			if c.starts {
 				starts = *raceExecs / 10
 			}
-			sight := n.race(c.name, c.change, *raceExecs, starts)
-			for _, f := range sight.Findings {
-				t.Error(f)
+			seen := 0
+			// How many the container gets to see depends on what else the machine does.
+			for tries := 0; tries < 10 && seen < *raceExecs/50; tries++ {
+				sight := n.race(fmt.Sprint(c.name, tries), c.change, *raceExecs, starts)
+				for _, f := range sight.Findings {
+					t.Error(f)
+				}
+				t.Logf("%d launching processes seen in %d execs and %d starts, %d looks refused", sight.Launching, *raceExecs, starts, sight.Refused)
+				seen += sight.Launching
 			}
-			t.Logf("%d launching processes seen in %d execs and %d starts, %d looks refused", sight.Launching, *raceExecs, starts, sight.Refused)
-			if sight.Launching < *raceExecs/50 {
-				t.Errorf("the race was not run: only %d launching processes were seen", sight.Launching)
+			if seen < *raceExecs/50 {
+				t.Errorf("the race was not run: only %d launching processes were seen", seen)
 			}
 		})
 	}
@@ -125,7 +130,7 @@ func (n *node) race(name string, change func(*cri.NamespaceOption), execs, start
 
 func (n *node) waitFor(file string) {
 	n.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(hangTime); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
 		if _, err := os.Stat(file); err == nil {
 			return
 		}

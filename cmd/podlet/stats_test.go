@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -118,49 +119,79 @@ func TestStatsCPU(t *testing.T) {
 	config := container("burner", "sh", "-c", "while :; do :; done")
 	limits(&cri.LinuxContainerResources{CpuPeriod: 100_000, CpuQuota: 20_000})(config)
 	c := p.start(config)
-	first := n.containerStats(c).Cpu
-	if first.UsageNanoCores != nil {
-		t.Errorf("%d nano cores at the first look", first.UsageNanoCores.Value)
-	}
-	pod := n.podStats(p.id).Linux.Cpu
-	if pod.UsageNanoCores != nil {
-		t.Errorf("%d nano cores of the pod at the first look", pod.UsageNanoCores.Value)
-	}
-	time.Sleep(2 * time.Second)
-	for what, pair := range map[string][2]*cri.CpuUsage{
-		"container": {first, n.containerStats(c).Cpu},
-		"pod":       {pod, n.podStats(p.id).Linux.Cpu},
+	const least = 300 * time.Millisecond
+	for _, of := range []struct {
+		what, group string
+		look        func() *cri.CpuUsage
+	}{
+		// The pod comes last: a look at it is one at its containers, too.
+		{"container", "burns/" + c, func() *cri.CpuUsage { return n.containerStats(c).Cpu }},
+		{"pod", "burns", func() *cri.CpuUsage { return n.podStats(p.id).Linux.Cpu }},
 	} {
-		before, after := pair[0], pair[1]
-		used := float64(after.UsageCoreNanoSeconds.Value - before.UsageCoreNanoSeconds.Value)
-		want := used / float64(after.Timestamp-before.Timestamp)
-		if want < 0.01 || want > 0.3 {
-			t.Errorf("%s: %.3f CPUs with a quota of 0.2", what, want)
+		began := time.Now()
+		before := of.look()
+		if before.UsageNanoCores != nil {
+			t.Errorf("%s: %d nano cores at the first look", of.what, before.UsageNanoCores.Value)
+		}
+		n.soon("it uses CPU", func() bool { return n.cpuUsed(of.group) > time.Duration(before.UsageCoreNanoSeconds.Value)+least })
+		after := of.look()
+		used, passed := time.Duration(after.UsageCoreNanoSeconds.Value-before.UsageCoreNanoSeconds.Value), time.Duration(after.Timestamp-before.Timestamp)
+		if all := time.Since(began); used < least || used > all*3/10+least/3 {
+			t.Errorf("%s: %v of CPU used in %v, with a quota of 0.2", of.what, used, all)
+		}
+		if before.Timestamp < began.UnixNano() || after.Timestamp > time.Now().UnixNano() || passed <= 0 {
+			t.Errorf("%s: looked at %d and %d, now is %d", of.what, before.Timestamp, after.Timestamp, time.Now().UnixNano())
 		}
 		if after.UsageNanoCores == nil {
-			t.Errorf("%s: no nano cores at the second look", what)
+			t.Errorf("%s: no nano cores at the second look", of.what)
 			continue
 		}
-		// Containers and pods are read by both calls, so the time is not exactly the one above.
-		if got := float64(after.UsageNanoCores.Value) / 1e9; math.Abs(got-want) > 0.05 {
-			t.Errorf("%s: %.3f CPUs by the rate, %.3f by the counter", what, got, want)
+		if got, want := float64(after.UsageNanoCores.Value)/1e9, used.Seconds()/passed.Seconds(); math.Abs(got-want) > 0.001 {
+			t.Errorf("%s: %.3f CPUs by the rate, %.3f by the counter", of.what, got, want)
 		}
 	}
 }
 
-// TestStatsMemory: what was read from files counts as used, and not as needed.
+// cpuUsed is the kernel's own counter, of a cgroup below the node's.
+func (n *node) cpuUsed(group string) time.Duration {
+	n.t.Helper()
+	text, unit := n.cgroupFile(group, "cpu.stat", "cpuacct", "cpuacct.usage"), time.Nanosecond
+	if pureV2() {
+		text, unit = strings.TrimPrefix(text, "usage_usec "), time.Microsecond
+	}
+	var used int64
+	if _, err := fmt.Sscan(text, &used); err != nil {
+		n.t.Fatalf("%q: %v", text, err)
+	}
+	return time.Duration(used) * unit
+}
+
+// TestStatsMemory: what was written to files counts as used, and not as needed.
 func TestStatsMemory(t *testing.T) {
 	n := commonNode(t)
 	p := n.newPod(n.inOwnCgroup("reads"))
 	const limit, file = 96 << 20, 32 << 20
-	config := container("reader", "sh", "-c", fmt.Sprintf("dd if=/dev/zero of=/file bs=1M count=%d && echo written && exec sleep 1000", file>>20))
+	write := []string{"dd", "if=/dev/zero", "of=/file", "bs=1M", fmt.Sprint("count=", file>>20)}
+	// It writes one line: behind a second one there may be a log writer in the pod's cgroup, which is one more process.
+	config := container("writer", "sh", "-c", strings.Join(write, " ")+" 2>/dev/null && echo written && exec sleep 1000")
 	limits(&cri.LinuxContainerResources{MemoryLimitInBytes: limit, MemorySwapLimitInBytes: limit})(config)
 	c := p.start(config)
-	n.soon("the file is written", func() bool { return strings.Contains(n.logged(c), "written") })
-	s := n.containerStats(c)
+	n.says(c, "written")
+	s, pod := n.containerStats(c), n.podStats(p.id).Linux
+	n.soon("a file that was written counts", func() bool {
+		m := s.Memory
+		if m.UsageBytes.Value >= file && m.UsageBytes.Value-m.WorkingSetBytes.Value >= file/2 && pod.Memory.UsageBytes.Value >= file {
+			return true
+		}
+		t.Logf("%d bytes used, %d by the pod, %d as a working set; a file of %d was written", m.UsageBytes.Value, pod.Memory.UsageBytes.Value, m.WorkingSetBytes.Value, file)
+		// What is on the disk the kernel may drop at any time.
+		n.exec(c, write...)
+		s, pod = n.containerStats(c), n.podStats(p.id).Linux
+		return false
+	})
 	m := s.Memory
-	if m.UsageBytes.Value < file || m.UsageBytes.Value > limit || m.UsageBytes.Value-m.WorkingSetBytes.Value < file/2 {
-		t.Errorf("%d bytes used, %d of them as a working set; a file of %d was written", m.UsageBytes.Value, m.WorkingSetBytes.Value, file)
+	if m.UsageBytes.Value > limit {
+		t.Errorf("%d bytes used of %d", m.UsageBytes.Value, limit)
 	}
 	if m.AvailableBytes.GetValue() != limit-m.WorkingSetBytes.Value {
 		t.Errorf("%v available of %d, with a working set of %d", m.AvailableBytes, limit, m.WorkingSetBytes.Value)
@@ -176,8 +207,7 @@ func TestStatsMemory(t *testing.T) {
 	if psi := err == nil; (s.Cpu.Psi != nil) != psi || (m.Psi != nil) != psi || (s.Io.GetPsi() != nil) != psi {
 		t.Errorf("the kernel has PSI: %v; told are %v, %v and %v", psi, s.Cpu.Psi, m.Psi, s.Io)
 	}
-	pod := n.podStats(p.id).Linux
-	if pod.Memory.UsageBytes.Value < file || pod.Memory.AvailableBytes != nil {
+	if pod.Memory.AvailableBytes != nil {
 		t.Errorf("memory of the pod, which has no limit: %v", pod.Memory)
 	}
 	if len(pod.Containers) != 1 || pod.Containers[0].Attributes.Id != c {
@@ -220,7 +250,7 @@ func TestStatsNetwork(t *testing.T) {
 			}
 		}()
 		n.in(p.id, func() error {
-			c, err := net.DialTimeout("tcp", server.Addr().String(), 5*time.Second)
+			c, err := net.DialTimeout("tcp", server.Addr().String(), hangTime)
 			if err != nil {
 				return err
 			}
@@ -233,9 +263,14 @@ func TestStatsNetwork(t *testing.T) {
 	before := usage()
 	const sent = 300_000
 	exchange(gateway, sent)
-	after := usage()
-	rx, tx := after.RxBytes.Value-before.RxBytes.Value, after.TxBytes.Value-before.TxBytes.Value
-	if rx < sent || rx > 2*sent || tx < sent || tx > 2*sent {
+	var after *cri.NetworkInterfaceUsage
+	var rx, tx uint64
+	n.soon("all that was exchanged counts", func() bool {
+		after = usage()
+		rx, tx = after.RxBytes.Value-before.RxBytes.Value, after.TxBytes.Value-before.TxBytes.Value
+		return rx >= sent && tx >= sent
+	})
+	if rx > 2*sent || tx > 2*sent {
 		t.Errorf("%d bytes received and %d sent where it was %d each", rx, tx, sent)
 	}
 	if after.RxErrors == nil || after.TxErrors == nil {
@@ -272,7 +307,7 @@ func TestStatsNetwork(t *testing.T) {
 	}
 }
 
-// TestStatsWritableLayer: what a container writes is told within 10 seconds, and the count is never older than that.
+// TestStatsWritableLayer: what a container writes is told soon, since it is counted again and again.
 func TestStatsWritableLayer(t *testing.T) {
 	n := commonNode(t)
 	p := n.newPod()
@@ -280,7 +315,6 @@ func TestStatsWritableLayer(t *testing.T) {
 	var last *cri.FilesystemUsage
 	layer := func() *cri.FilesystemUsage {
 		t.Helper()
-		asked := time.Now()
 		r, err := n.ListContainerStats(n.ctx(), &cri.ListContainerStatsRequest{Filter: &cri.ContainerStatsFilter{Id: c}})
 		if err != nil || len(r.Stats) != 1 {
 			t.Fatalf("ListContainerStats: %v, %v", r, err)
@@ -292,34 +326,31 @@ func TestStatsWritableLayer(t *testing.T) {
 			}
 			return nil
 		}
-		if age := asked.Sub(time.Unix(0, l.Timestamp)); age > 10*time.Second || time.Since(time.Unix(0, l.Timestamp)) < 0 {
-			t.Errorf("a count that is %s old", age)
+		if last != nil && l.Timestamp < last.Timestamp || l.Timestamp > time.Now().UnixNano() {
+			t.Errorf("a count of %d, after %v", l.Timestamp, last)
 		}
 		last = l
 		return l
 	}
-	// grown waits for a count that holds.
-	grown := func(what string, holds func(*cri.FilesystemUsage) bool) *cri.FilesystemUsage {
+	// counted waits for a count that began after now: one before may have seen half of what was done.
+	counted := func() (l *cri.FilesystemUsage) {
 		t.Helper()
-		for began := time.Now(); ; time.Sleep(50 * time.Millisecond) {
-			l := layer()
-			if l != nil && holds(l) {
-				return l
-			}
-			if time.Since(began) > 10*time.Second {
-				t.Fatalf("%s: not within 10 s: %v", what, l)
-			}
-		}
+		now := time.Now().UnixNano()
+		n.soon("it is counted", func() bool {
+			l = layer()
+			return l != nil && l.Timestamp > now
+		})
+		return l
 	}
-	empty := grown("the first count", func(*cri.FilesystemUsage) bool { return true })
+	empty := counted()
 	if empty.UsedBytes.Value > 1<<20 {
 		t.Errorf("an empty layer takes %d bytes", empty.UsedBytes.Value)
 	}
 	const written = 5 << 20
 	// A second name of the file and a hole take nothing.
 	n.exec(c, "sh", "-c", "mkdir -p /a/b/c && dd if=/dev/zero of=/a/b/c/file bs=1M count=5 && ln /a/b/c/file /a/link && truncate -s 1G /a/hole && ln -s / /a/root")
-	full := grown("5 MiB more", func(l *cri.FilesystemUsage) bool { return l.UsedBytes.Value >= empty.UsedBytes.Value+written })
-	if full.UsedBytes.Value > empty.UsedBytes.Value+written+1<<20 {
+	full := counted()
+	if full.UsedBytes.Value < empty.UsedBytes.Value+written || full.UsedBytes.Value > empty.UsedBytes.Value+written+1<<20 {
 		t.Errorf("%d bytes for 5 MiB, with a second name and a hole", full.UsedBytes.Value-empty.UsedBytes.Value)
 	}
 	// Directories a, b and c, the file, the hole and the link; exec may leave something of its own.
@@ -327,14 +358,16 @@ func TestStatsWritableLayer(t *testing.T) {
 		t.Errorf("%d inodes for 6", more)
 	}
 	n.exec(c, "rm", "-r", "/a")
-	grown("5 MiB less", func(l *cri.FilesystemUsage) bool { return l.UsedBytes.Value < empty.UsedBytes.Value+written/2 })
+	if gone := counted(); gone.UsedBytes.Value >= empty.UsedBytes.Value+written/2 {
+		t.Errorf("%d bytes when they are gone", gone.UsedBytes.Value-empty.UsedBytes.Value)
+	}
 
 	info, err := n.images.ImageFsInfo(n.ctx(), &cri.ImageFsInfoRequest{})
 	if err != nil || len(info.ImageFilesystems) != 1 || len(info.ContainerFilesystems) != 1 {
 		t.Fatalf("ImageFsInfo: %v, %v", info, err)
 	}
 	of := info.ContainerFilesystems[0]
-	if of.UsedBytes.Value < last.UsedBytes.Value || of.InodesUsed.Value < last.InodesUsed.Value || time.Since(time.Unix(0, of.Timestamp)) > 10*time.Second {
+	if of.UsedBytes.Value < last.UsedBytes.Value || of.InodesUsed.Value < last.InodesUsed.Value || of.Timestamp < last.Timestamp {
 		t.Errorf("all layers %v, one of them %v", of, last)
 	}
 	// They are on one disk here, and kubelets take two names for two.
@@ -362,7 +395,8 @@ func TestStatsOfStopped(t *testing.T) {
 	}
 	n.soon("the layer of what has ended is counted", func() bool { return n.containerStats(ended).WritableLayer.GetUsedBytes().GetValue() >= 2<<20 })
 	n.soon("the last count is as of now", func() bool {
-		return time.Since(time.Unix(0, n.containerStats(ended).WritableLayer.GetTimestamp())) < 500*time.Millisecond
+		asked := time.Now().UnixNano()
+		return n.containerStats(ended).WritableLayer.GetTimestamp() >= asked
 	})
 	if _, err := n.RemoveContainer(n.ctx(), &cri.RemoveContainerRequest{ContainerId: ended}); err != nil {
 		t.Fatal(err)
@@ -427,13 +461,14 @@ func TestStatsFilters(t *testing.T) {
 func TestStatsDuringChurn(t *testing.T) {
 	n := commonNode(t)
 	p := n.newPod(n.inOwnCgroup("churns"))
-	burner := p.start(container("burner", "sh", "-c", "while :; do :; done"))
 	began := time.Now()
+	burner := p.start(container("burner", "sh", "-c", "while :; do :; done"))
 	done := make(chan struct{})
 	var work sync.WaitGroup
+	var asked atomic.Int64
 	for i := range 2 {
 		work.Go(func() {
-			for round := 0; round < 12; round++ {
+			for round := 0; round < 12 || asked.Load() < 5 && !t.Failed(); round++ {
 				c := p.start(container(fmt.Sprintf("short-%d-%d", i, round), "sleep", "1000"))
 				if _, err := n.RemoveContainer(n.ctx(), &cri.RemoveContainerRequest{ContainerId: c}); err != nil {
 					t.Error(err)
@@ -446,16 +481,16 @@ func TestStatsDuringChurn(t *testing.T) {
 		close(done)
 	}()
 	var last uint64
-	for asked := 0; ; asked++ {
+	for ; ; asked.Add(1) {
 		select {
 		case <-done:
-			if asked < 5 {
-				t.Errorf("asked %d times", asked)
-			}
 			return
 		case <-time.After(10 * time.Millisecond):
 		}
+		asks := time.Now()
 		r, err := n.ListContainerStats(n.ctx(), &cri.ListContainerStatsRequest{})
+		// podlet may stand still between its look at the clock and that at the counter. A rate is over a tenth of a second at least.
+		late := 1 + time.Since(asks).Seconds()*10
 		if err != nil {
 			t.Errorf("ListContainerStats: %v", err)
 		}
@@ -466,7 +501,7 @@ func TestStatsDuringChurn(t *testing.T) {
 		most := uint64(time.Since(began)+time.Second) * uint64(runtime.NumCPU())
 		for _, s := range r.GetStats() {
 			used := s.Cpu.UsageCoreNanoSeconds.Value
-			if used > most || s.Cpu.UsageNanoCores.GetValue() > 2e9*uint64(runtime.NumCPU()) {
+			if used > most || float64(s.Cpu.UsageNanoCores.GetValue()) > 2e9*late*float64(runtime.NumCPU()) {
 				t.Errorf("%s used %s in %s, %v", s.Attributes.Metadata.Name, time.Duration(used), time.Since(began), s.Cpu.UsageNanoCores)
 			}
 			if s.Attributes.Id != burner {
