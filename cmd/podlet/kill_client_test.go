@@ -45,9 +45,11 @@ type clientContainer struct {
 	code                        int
 	lives                       time.Duration // forever: it never ends by itself
 	create, start, stop, remove mark
+	began                       time.Time // before it was started
 
-	mu      sync.Mutex
-	noticed time.Time // when somebody outside podlet saw it end; zero: nobody did
+	mu sync.Mutex
+	// noticed is when somebody outside podlet saw it end, told when pause had noted that at the latest; zero: nobody knows.
+	noticed, told time.Time
 }
 
 const forever = time.Duration(1<<63 - 1)
@@ -66,7 +68,7 @@ var errDied = errors.New("podlet died")
 
 // call makes a call and keeps how it went.
 func (c *client) call(m *mark, what string, f func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), hangTime)
 	defer cancel()
 	*m = inDoubt
 	err := f(ctx)
@@ -124,6 +126,7 @@ func (c *client) startIn(p *clientPod, code int, lives time.Duration) (*clientCo
 	if err != nil {
 		return k, err
 	}
+	k.began = time.Now()
 	err = c.call(&k.start, "start "+p.name+"/"+k.name, func(ctx context.Context) error {
 		_, err := c.n.StartContainer(ctx, &cri.StartContainerRequest{ContainerId: k.id})
 		return err
@@ -165,25 +168,27 @@ func (c *client) removePod(p *clientPod) error {
 func (c *client) execTrue(p *clientPod, k *clientContainer) error {
 	var m mark
 	return c.call(&m, "exec in "+p.name+"/"+k.name, func(ctx context.Context) error {
-		_, err := c.n.ExecSync(ctx, &cri.ExecSyncRequest{ContainerId: k.id, Cmd: []string{"true"}, Timeout: 10})
+		_, err := c.n.ExecSync(ctx, &cri.ExecSyncRequest{ContainerId: k.id, Cmd: []string{"true"}, Timeout: int64(hangTime / time.Second)})
 		return err
 	})
 }
 
 // watch notices the end of the container's first process by the kernel's word alone.
 func (k *clientContainer) watch(parent string) {
-	pid := firstProcess(parent, k.id)
-	if pid == 0 {
+	w := watch(firstProcess(parent, k.id))
+	if w == nil {
 		return
 	}
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		return
+	note := func(when *time.Time) {
+		now := time.Now()
+		k.mu.Lock()
+		*when = now
+		k.mu.Unlock()
 	}
 	go func() {
-		defer unix.Close(fd)
+		defer unix.Close(w.pidfd)
 		for {
-			n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
+			n, err := unix.Poll([]unix.PollFd{{Fd: int32(w.pidfd), Events: unix.POLLIN}}, -1)
 			if n == 1 {
 				break
 			}
@@ -191,10 +196,14 @@ func (k *clientContainer) watch(parent string) {
 				return
 			}
 		}
-		now := time.Now()
-		k.mu.Lock()
-		k.noticed = now
-		k.mu.Unlock()
+		note(&k.noticed)
+		for !w.told() {
+			if stateOf(w.parent) == "" {
+				return // pause took what it knew along
+			}
+			time.Sleep(time.Millisecond)
+		}
+		note(&k.told)
 	}()
 }
 
@@ -220,7 +229,7 @@ func firstProcess(parent, id string) int {
 	return 0
 }
 
-// timing is how far podlet's times of ends were from what was noticed outside.
+// timing is how far podlet's times of ends were from what was noticed outside, for people: how late pause or the observer got his turn is not podlet's business.
 type timing struct {
 	ends map[string]time.Duration // by container
 }
@@ -300,7 +309,7 @@ func (c *client) compareContainer(p *clientPod, k *clientContainer, l lists, sta
 	s := status(k.id)
 	killed := k.stop != notCalled || k.remove != notCalled || p.stop != notCalled || p.remove != notCalled
 	k.mu.Lock()
-	noticed := k.noticed
+	noticed, told := k.noticed, k.told
 	k.mu.Unlock()
 	switch s.State {
 	case cri.ContainerState_CONTAINER_CREATED:
@@ -320,8 +329,12 @@ func (c *client) compareContainer(p *clientPod, k *clientContainer, l lists, sta
 		default:
 			add("exits with %d, lives %v; EXITED: %v", k.code, k.lives, s)
 		}
+		at := time.Unix(0, s.FinishedAt)
+		if ownEnd && !killed && (at.Before(k.began.Add(k.lives)) || !told.IsZero() && at.After(told)) {
+			add("was started after %v to live for %v, pause had seen its end by %v, and podlet says that it ended at %v", k.began, k.lives, told, at)
+		}
 		if ownEnd && !noticed.IsZero() && !killed {
-			times.ends[k.id] = time.Unix(0, s.FinishedAt).Sub(noticed)
+			times.ends[k.id] = at.Sub(noticed)
 		}
 	default:
 		add("is %v", s.State)

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -70,16 +71,13 @@ func (n *node) victims(suffix string) []*victim {
 }
 
 // grown waits until the container has as many processes, and gives them.
-func (n *node) grown(container string, count int) []int {
+func (n *node) grown(container string, count int) (pids []int) {
 	n.t.Helper()
-	var pids []int
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		if pids = n.observe().containers[container]; len(pids) >= count {
-			return pids
-		}
-	}
-	n.t.Fatalf("container %s has the processes %v, not %d", container, pids, count)
-	return nil
+	n.soon(fmt.Sprintf("container %s has %d processes", container, count), func() bool {
+		pids = n.observe().containers[container]
+		return len(pids) >= count
+	})
+	return pids
 }
 
 // alive counts those of the processes that have not ended.
@@ -109,46 +107,33 @@ func gone(t *testing.T, what string, began time.Time, pids []int) time.Duration 
 		if len(left) == 0 {
 			return took
 		}
-		if took > 5*time.Second {
+		if took > hangTime {
 			t.Fatalf("%s: %d of %d processes live on", what, len(left), len(pids))
 		}
 		time.Sleep(200 * time.Microsecond)
 	}
 }
 
-// bar is how long what is left of a pod may live.
-const bar = 100 * time.Millisecond
-
 // lives are the times that processes lived on after something, by who they were.
 type lives map[string]time.Duration
 
-// check holds the middle one against the bar: on a machine with more to do than CPUs any one may have to wait for its turn.
-func (l lives) check(t *testing.T, after string) {
+// tell says how long it was, which is the kernel's business and that of whoever else has something to do on this machine.
+func (l lives) tell(t *testing.T, after string) {
 	t.Helper()
 	sorted := slices.Sorted(maps.Values(l))
-	middle, most := sorted[(len(sorted)-1)/2], sorted[len(sorted)-1]
-	t.Logf("processes lived on after %s for %v (p50), %v (most)", after, middle, most)
-	if middle > bar || most > 5*bar {
-		t.Errorf("processes lived on after %s for %v, more than %v", after, l, bar)
-	}
+	t.Logf("processes lived on after %s for %v (p50), %v (most)", after, sorted[(len(sorted)-1)/2], sorted[len(sorted)-1])
 }
 
 // endedWithPause checks what podlet says of a pod whose pause was killed.
 func (n *node) endedWithPause(v *victim) {
 	n.t.Helper()
-	var state cri.PodSandboxState
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	n.soon(v.name+": the sandbox is not ready", func() bool {
 		r, err := n.PodSandboxStatus(n.ctx(), &cri.PodSandboxStatusRequest{PodSandboxId: v.pod})
 		if err != nil {
 			n.t.Fatal(err)
 		}
-		if state = r.Status.State; state == cri.PodSandboxState_SANDBOX_NOTREADY {
-			break
-		}
-	}
-	if state != cri.PodSandboxState_SANDBOX_NOTREADY {
-		n.t.Errorf("%s: the sandbox is %v", v.name, state)
-	}
+		return r.Status.State == cri.PodSandboxState_SANDBOX_NOTREADY
+	})
 	for _, c := range v.containers {
 		if s := n.exited(c); s.ExitCode != 137 || s.Reason != "Error" || s.Message == "" || s.FinishedAt == 0 {
 			n.t.Errorf("%s: container %v", v.name, s)
@@ -176,7 +161,7 @@ func TestPauseKilled(t *testing.T) {
 			n.endedWithPause(v)
 		}
 	}
-	took.check(t, "pause")
+	took.tell(t, "pause")
 	n.networksStay(n.agree(mounts))
 	n.emptied(mounts)
 }
@@ -207,15 +192,15 @@ func TestPauseKilledWithoutPodlet(t *testing.T) {
 		n.start()
 		began := time.Now()
 		for _, v := range victims {
-			if lived := gone(t, v.name, began, v.processes); v.hostPID {
-				tookPodlet[fmt.Sprint(v.name, " ", signal)] = lived
+			if v.hostPID { // of the others it is known already, and their pids may be somebody else's
+				tookPodlet[fmt.Sprint(v.name, " ", signal)] = gone(t, v.name, began, v.processes)
 			}
 			n.endedWithPause(v)
 		}
 		all = append(all, victims...)
 	}
-	took.check(t, "pause, without podlet,")
-	tookPodlet.check(t, "podlet's answer")
+	took.tell(t, "pause, without podlet,")
+	tookPodlet.tell(t, "podlet's answer")
 	n.networksStay(n.agree(mounts))
 	// A second restart changes nothing of what is known.
 	before := n.statuses(all)
@@ -248,6 +233,49 @@ func (n *node) statuses(victims []*victim) map[string]*cri.ContainerStatus {
 	return all
 }
 
+// untilEnd lets a shell wait for the file that ends all containers of a pod that do so.
+const untilEnd = "while ! [ -e /dev/shm/end ]; do sleep 0.01; done"
+
+// watched is a container's first process, for somebody who doesn't ask podlet.
+type watched struct {
+	pid, parent, pidfd int
+}
+
+// watch gives nil if there is no such process any more. It is for one that pause is going to reap, so that its parent stays the same.
+func watch(pid int) *watched {
+	pidfd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return nil
+	}
+	p, ok := processAt(pid)
+	if !ok {
+		unix.Close(pidfd)
+		return nil
+	}
+	return &watched{pid, p.parent, pidfd}
+}
+
+// watched is watch for a container that runs.
+func (n *node) watched(container string) *watched {
+	n.t.Helper()
+	w := watch(n.seenContainer(container).PID)
+	if w == nil {
+		n.t.Fatalf("container %s doesn't run", container)
+	}
+	n.t.Cleanup(func() { unix.Close(w.pidfd) })
+	return w
+}
+
+// told says whether pause has done all that it does about the end of a process that wrote nothing: it has reaped it, and then come to where it sleeps until the next event. (Its state
+// alone says nothing: the kernel sets that to sleeping for the time of a wait4.)
+func (w *watched) told() bool {
+	if unix.PidfdSendSignal(w.pidfd, 0, nil, 0) != unix.ESRCH {
+		return false
+	}
+	sleeps, _ := os.ReadFile(fmt.Sprintf("/proc/%d/syscall", w.parent))
+	return strings.HasPrefix(string(sleeps), fmt.Sprint(unix.SYS_EPOLL_PWAIT, " "))
+}
+
 // TestExitBeforePauseDied: what pause said before it died counts, even if podlet hears both at once.
 func TestExitBeforePauseDied(t *testing.T) {
 	if !private(t) {
@@ -259,23 +287,24 @@ func TestExitBeforePauseDied(t *testing.T) {
 	pod := n.run(sandbox)
 	pause := n.seenPod(pod).PID
 	lives := n.startIn(pod, sandbox, container("lives", "sleep", "1000"))
+	end := fmt.Sprintf("/proc/%d/root/dev/shm/end", n.seenContainer(lives).PID)
 	var early []string
-	var pids []int
+	var firsts []*watched
 	for i := range 3 {
-		c := n.startIn(pod, sandbox, container(fmt.Sprint("early", i), "sh", "-c", fmt.Sprintf("sleep 0.3; exit %d", i)))
-		early, pids = append(early, c), append(pids, n.seenContainer(c).PID)
+		c := n.startIn(pod, sandbox, container(fmt.Sprint("early", i), "sh", "-c", fmt.Sprintf("%s; exit %d", untilEnd, i)))
+		early, firsts = append(early, c), append(firsts, n.watched(c))
 	}
 	podlet := n.cmd.Process.Pid
 	if err := unix.Kill(podlet, unix.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	for _, pid := range pids { // reaped, so pause knows
-		for unix.Kill(pid, 0) == nil {
-			time.Sleep(time.Millisecond)
-		}
+	defer unix.Kill(podlet, unix.SIGCONT)
+	if err := os.WriteFile(end, nil, 0o600); err != nil {
+		t.Fatal(err)
 	}
-	// pause tells of an exit once it has read the output to its end, which it does on the same occasion.
-	time.Sleep(10 * time.Millisecond)
+	for _, p := range firsts {
+		n.soon("pause has told of an exit", p.told)
+	}
 	unix.Kill(pause, unix.SIGKILL)
 	gone(t, "pause", time.Now(), []int{pause})
 	unix.Kill(podlet, unix.SIGCONT)
@@ -300,11 +329,12 @@ func TestExitBeforeStop(t *testing.T) {
 	// In a shared PID namespace a child that holds the output outlives the container's first process.
 	sandbox := n.sandbox("stopped", sharing(func(o *cri.NamespaceOption) { o.Pid = cri.NamespaceMode_POD }))
 	pod := n.run(sandbox)
-	c := n.startIn(pod, sandbox, n.like(sandbox, container("app", "sh", "-c", "sleep 1000 & sleep 0.2; exit 7")))
-	pid := n.seenContainer(c).PID
-	for unix.Kill(pid, 0) == nil {
-		time.Sleep(100 * time.Microsecond)
+	c := n.startIn(pod, sandbox, n.like(sandbox, container("app", "sh", "-c", "sleep 1000 & "+untilEnd+"; exit 7")))
+	p := n.watched(c)
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/root/dev/shm/end", p.pid), nil, 0o600); err != nil {
+		t.Fatal(err)
 	}
+	n.soon("pause has told of the exit", p.told)
 	if _, err := n.StopPodSandbox(n.ctx(), &cri.StopPodSandboxRequest{PodSandboxId: pod}); err != nil {
 		t.Fatal(err)
 	}

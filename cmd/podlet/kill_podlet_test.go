@@ -147,7 +147,6 @@ func TestPodletKilled(t *testing.T) {
 		made += c.made
 	}
 	t.Logf("%d kills, %d pods made; a new podlet answers after %v at most; ends: %s", len(answers), made, answers[len(answers)-1], times)
-	times.check(t)
 	n.emptied(mounts)
 }
 
@@ -184,9 +183,6 @@ func (n *node) known(k *cri.Container, clients []*client) bool {
 	return false
 }
 
-// exact is how far podlet's time of an end may be from the truth.
-const exact = 10 * time.Millisecond
-
 func (x *timing) String() string {
 	if len(x.ends) == 0 {
 		return "none compared"
@@ -198,23 +194,4 @@ func (x *timing) String() string {
 	slices.Sort(sizes)
 	return fmt.Sprintf("%d compared with an observer, off by %v (p50), %v (p95), %v (most)",
 		len(sizes), sizes[len(sizes)/2], sizes[len(sizes)*95/100], sizes[len(sizes)-1])
-}
-
-// check fails the test if times are wrong. On a machine with more to do than CPUs pause gets its turn late now and then, but not often; and the observer more
-// often, which makes podlet's time the earlier one.
-func (x *timing) check(t *testing.T) {
-	t.Helper()
-	late, early, most := 0, 0, time.Duration(0)
-	for _, d := range x.ends {
-		switch {
-		case d > exact:
-			late++
-		case d < -exact:
-			early++
-		}
-		most = max(most, d.Abs())
-	}
-	if late > 2+len(x.ends)/20 || early > 2+len(x.ends)/3 || most > 25*exact {
-		t.Errorf("of %d ends %d are more than %v behind the truth, %d before it: %v", len(x.ends), late, exact, early, x.ends)
-	}
 }

@@ -13,8 +13,8 @@ import (
 func (n *node) nothingLeft(files int) {
 	n.t.Helper()
 	var left []string
-	// Layers are deleted, and what pause reports of ends is taken note of, after the answer.
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	// Layers are deleted, and what pause reports of ends is taken note of, after the answer; and what can't be taken away at once is tried again ever more seldom.
+	for deadline := time.Now().Add(2 * hangTime); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		left = n.left()
 		if open := n.openFiles(); files > 0 && open > files {
 			left = append(left, fmt.Sprintf("%d files open in podlet, %d before:\n%s", open, files, n.listFiles()))
