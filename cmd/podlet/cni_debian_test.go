@@ -15,13 +15,14 @@ import (
 func TestCNIPlugins(t *testing.T) {
 	needPlugins(t)
 	n := cniNode(t, "")
-	n.configure("10-test.conflist", n.cniBridge("10.210.1.0/24", "fd00:10:210:1::/64"))
+	subnets := n.cniSubnets()
+	n.configure("10-test.conflist", n.cniBridge(subnets...))
 	n.soon("the configuration is read", func() bool { return n.condition().Status })
 	p := n.newPod(port(&cri.PortMapping{HostPort: 8200, ContainerPort: 80}), func(c *cri.PodSandboxConfig) {
 		c.Annotations = map[string]string{"kubernetes.io/ingress-bandwidth": "10M", "kubernetes.io/egress-bandwidth": "20M"}
 	})
 	ips := n.addresses(p.id)
-	if len(ips) != 2 || !strings.HasPrefix(ips[0], "10.210.1.") || !strings.HasPrefix(ips[1], "fd00:10:210:1:") {
+	if len(ips) != 2 || !within(subnets[0], ips[0]) || !within(subnets[1], ips[1]) {
 		t.Fatalf("addresses %q", ips)
 	}
 	n.echo(p.id, 80, "echo")
@@ -90,10 +91,11 @@ func TestCNIAppears(t *testing.T) {
 	if d := n.described(); d["network"] != "bridge" {
 		t.Errorf("%v", d)
 	}
-	n.configure("10-test.conflist", n.cniBridge("10.210.2.0/24"))
+	subnet := n.cniSubnets()[0]
+	n.configure("10-test.conflist", n.cniBridge(subnet))
 	n.soon("the configuration is read", func() bool { return n.described()["network"] == "cni" })
 	late := n.newPod()
-	if got := n.addresses(late.id); len(got) != 1 || !strings.HasPrefix(got[0], "10.210.2.") {
+	if got := n.addresses(late.id); len(got) != 1 || !within(subnet, got[0]) {
 		t.Errorf("after: %q", got)
 	}
 	n.terminate()

@@ -98,6 +98,17 @@ func (n *node) cniBridge(subnets ...string) string {
 	return string(text)
 }
 
+// cniSubnets are for pods of CNI plugins on this node, IPv4 first. No other node of the tests has them: a bridge that a plugin made stays, and with it the
+// route to its subnet.
+func (n *node) cniSubnets() []string {
+	return []string{fmt.Sprintf("10.%d.%d.0/24", 200+n.number>>8, n.number&0xff), fmt.Sprintf("fd00:10:210:%x::/64", n.number)}
+}
+
+// within says whether the address is one of the subnet's.
+func within(subnet, address string) bool {
+	return netip.MustParsePrefix(subnet).Contains(addr(address))
+}
+
 func (n *node) cniLeaseDir() string { return filepath.Join(n.dir, "cni/leases") }
 
 // cniLeases are the addresses that host-local has given out.

@@ -29,7 +29,13 @@ func TestCVE_B9(t *testing.T) {
 		c.Linux = &cri.LinuxContainerConfig{SecurityContext: &cri.LinuxContainerSecurityContext{}}
 		change(c, c.Linux.SecurityContext)
 		id := n.startIn(pod, sandbox, n.like(sandbox, c))
-		own, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", n.seenContainer(id).PID))
+		proc := fmt.Sprintf("/proc/%d/", n.seenContainer(id).PID)
+		// In the middle of its execve, which is when a start is over, a process has the old capabilities still, and no arguments.
+		n.soon("the program runs", func() bool {
+			line, err := os.ReadFile(proc + "cmdline")
+			return err == nil && string(line) == "sleep\x001000\x00"
+		})
+		own, err := os.ReadFile(proc + "status")
 		if err != nil {
 			t.Fatal(err)
 		}

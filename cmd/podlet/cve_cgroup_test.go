@@ -54,7 +54,8 @@ func TestCVE_A13(t *testing.T) {
 	n := hostileNode(t)
 	sandbox := n.sandbox("agent")
 	pod := n.run(sandbox)
-	const limit = 64 << 20
+	// Two of the test binary need some 50 MB with the race detector.
+	const limit = 256 << 20
 	limited := func(c *cri.ContainerConfig) {
 		c.Linux = &cri.LinuxContainerConfig{Resources: &cri.LinuxContainerResources{MemoryLimitInBytes: limit}}
 	}

@@ -148,6 +148,8 @@ func TestInvariant2(t *testing.T) {
 			c := container(fmt.Sprint("c", i), "sh", "-c", "ls /proc/self/fd; sleep 1000")
 			change(c)
 			id := n.startIn(pod, sandbox, n.like(sandbox, c))
+			// Before that the shell may have files open for a moment.
+			n.soon("the shell comes to its first command", func() bool { return contains(n.logged(id), "2") })
 			if out, _ := n.exec(id, "ls", "/proc/self/fd"); out != "0\n1\n2\n3\n" {
 				t.Errorf("%s %d: open in an exec: %q", name, i, out)
 			}

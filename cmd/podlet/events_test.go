@@ -18,7 +18,10 @@ import (
 // listen begins a stream of events, and returns when podlet listens.
 func (n *node) listen() grpc.ServerStreamingClient[cri.ContainerEventResponse] {
 	n.t.Helper()
-	stream, err := n.GetContainerEvents(n.ctx(), &cri.GetEventsRequest{})
+	// It outlasts the calls of which it tells.
+	ctx, cancel := context.WithTimeout(n.t.Context(), 10*hangTime)
+	n.t.Cleanup(cancel)
+	stream, err := n.GetContainerEvents(ctx, &cri.GetEventsRequest{})
 	if err == nil {
 		_, err = stream.Header()
 	}
@@ -45,6 +48,7 @@ func nextOf(t *testing.T, stream grpc.ServerStreamingClient[cri.ContainerEventRe
 // TestEvents: each step in the life of a pod and its containers is told once, in order, with what the whole pod is like.
 func TestEvents(t *testing.T) {
 	n := commonNode(t)
+	last := time.Now()
 	stream := n.listen()
 	p := n.newPod()
 	a := p.start(container("a", "sleep", "1000"))
@@ -71,7 +75,6 @@ func TestEvents(t *testing.T) {
 
 	names := map[string]string{p.id: "pod", a: "a", b: "b", failed: "failed"}
 	var got []string
-	last := time.Time{}
 	for {
 		e, err := stream.Recv()
 		if err != nil {
@@ -83,7 +86,7 @@ func TestEvents(t *testing.T) {
 		if e.PodSandboxStatus.GetId() != p.id || e.PodSandboxStatus.Metadata.GetUid() != p.config.Metadata.Uid {
 			t.Fatalf("event of %v", e.PodSandboxStatus)
 		}
-		if at := time.Unix(0, e.CreatedAt); at.Before(last) || time.Since(at) > time.Minute {
+		if at := time.Unix(0, e.CreatedAt); at.Before(last) {
 			t.Errorf("event of %v after one of %v", at, last)
 		} else {
 			last = at
@@ -148,16 +151,13 @@ func TestEventsEnd(t *testing.T) {
 		_, err := stream.Recv()
 		ended <- err
 	}()
-	began := time.Now()
+	// That the connection is gone is what a client learns whose stream podlet would have waited for.
 	n.cmd.Process.Signal(unix.SIGTERM)
 	if err := <-ended; status.Code(err) != codes.Unavailable || !contains(err.Error(), "stopping") {
 		t.Errorf("%v", err)
 	}
 	if err := n.cmd.Wait(); err != nil {
 		t.Error(err)
-	}
-	if took := time.Since(began); took > 4*time.Second {
-		t.Errorf("podlet took %v to stop", took)
 	}
 	n.start()
 }
