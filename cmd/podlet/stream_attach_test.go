@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"testing"
 
@@ -27,12 +28,23 @@ type attached struct {
 	out, err *transcript
 }
 
-func (n *node) attach(t streamclient.Transport, container string) *attached {
+func (n *node) attach(t streamclient.Transport, container string) (a *attached) {
 	n.t.Helper()
-	a := &attached{Command: n.streamAttach(t, container, everything)}
-	a.out, a.err = newTranscript(n.t, a.Stdout), newTranscript(n.t, a.Stderr)
-	// Its stdin is connected after its output is.
-	io.WriteString(a.Stdin, "hello\n")
+	n.soon("the client is attached", func() bool {
+		a = &attached{Command: n.streamAttach(t, container, everything)}
+		a.out, a.err = newTranscript(n.t, a.Stdout), newTranscript(n.t, a.Stderr)
+		// Its stdin is connected after its output is.
+		io.WriteString(a.Stdin, "hello\n")
+		a.out.text = <-a.out.came
+		if a.out.text != "" {
+			return true
+		}
+		// One that went before it may still count among the four that there may be.
+		if _, err := a.Wait(); err == nil || !strings.Contains(err.Error(), "4 clients") {
+			n.t.Fatalf("%s: attach: %v", t, err)
+		}
+		return false
+	})
 	a.out.until("out hello\n")
 	return a
 }
@@ -163,7 +175,19 @@ func TestAttachSlow(t *testing.T) {
 		}
 		end = (end + more)[max(0, len(end+more)-20):]
 	}
-	n.soon("the log has the end", func() bool { return strings.HasSuffix(n.logged(c), "\n2000000\nend\n") })
+	log, err := os.Open(n.status(c).LogPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	// That may take long, but it never stands still.
+	for last := ""; !strings.Contains(last, " F 2000000\n") || !strings.HasSuffix(last, " F end\n"); {
+		before := last
+		n.soon("the log grows to its end", func() bool {
+			last = lastOf(log)
+			return last != before
+		})
+	}
 	// What is on its way to the client comes, and then the reason why no more does.
 	if stdout, _, _, err := slow.Output(); err == nil || !strings.Contains(err.Error(), "too slow") || !strings.HasPrefix(stdout, "1\n2\n3\n") {
 		t.Errorf("%d bytes, %v", len(stdout), err)
@@ -171,6 +195,17 @@ func TestAttachSlow(t *testing.T) {
 	if s := n.status(c); s.State != cri.ContainerState_CONTAINER_RUNNING {
 		t.Errorf("%v", s)
 	}
+}
+
+// lastOf gives the last bytes of a log, two lines at least.
+func lastOf(log *os.File) string {
+	fi, err := log.Stat()
+	if err != nil {
+		return err.Error()
+	}
+	b := make([]byte, 200)
+	k, _ := log.ReadAt(b, max(0, fi.Size()-200))
+	return string(b[:k])
 }
 
 // TestAttachMost: pause copies for four clients at a time. One more is told; when one goes there is room again.

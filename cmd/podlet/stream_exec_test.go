@@ -115,11 +115,11 @@ func TestStreamExecIsNotHeldUp(t *testing.T) {
 	c := n.newPod().start(container("app", "sleep", "1000"))
 	for _, tty := range []bool{false, true} {
 		s := n.streamExec(streamclient.SPDY, c, streamclient.Want{Stdout: true, TTY: tty}, "sh", "-c", "trap '' HUP; echo begun; sleep 5555 & exit 3")
-		began := time.Now()
-		stdout, _, code, err := s.Output()
-		if took := time.Since(began); strings.TrimSpace(stdout) != "begun" || code != 3 || err != nil || took > 5*time.Second {
-			t.Errorf("tty %v: %q, %d, %v, after %v", tty, stdout, code, err, took)
+		hangs := time.AfterFunc(hangTime, s.Kill)
+		if stdout, _, code, err := s.Output(); strings.TrimSpace(stdout) != "begun" || code != 3 || err != nil {
+			t.Errorf("tty %v: %q, %d, %v", tty, stdout, code, err)
 		}
+		hangs.Stop()
 	}
 }
 
@@ -202,11 +202,12 @@ func TestStreamExecFalseTerminal(t *testing.T) {
 		})(config)
 		c := n.newPod().start(config)
 		n.soon("/dev/pts is another", func() bool { return strings.Contains(n.logged(c), "done") })
-		began := time.Now()
 		s := n.streamExec(streamclient.SPDY, c, streamclient.Want{Stdin: true, Stdout: true, TTY: true}, "true")
-		if _, _, _, err := s.Output(); err == nil || !strings.Contains(err.Error(), "/dev/pts") || time.Since(began) > 5*time.Second {
-			t.Errorf("%s: %v, after %v", name, err, time.Since(began))
+		hangs := time.AfterFunc(hangTime, s.Kill)
+		if _, _, _, err := s.Output(); err == nil || !strings.Contains(err.Error(), "/dev/pts") {
+			t.Errorf("%s: %v", name, err)
 		}
+		hangs.Stop()
 	}
 }
 
@@ -214,7 +215,7 @@ func TestStreamExecFalseTerminal(t *testing.T) {
 func TestStreamExecGone(t *testing.T) {
 	n := commonNode(t)
 	c := n.newPod().start(container("app", "sleep", "1000"))
-	for _, e := range []struct {
+	for i, e := range []struct {
 		transport streamclient.Transport
 		tty       bool
 		end       func(*streamclient.Command)
@@ -224,18 +225,24 @@ func TestStreamExecGone(t *testing.T) {
 		{streamclient.WebSocketV5, false, (*streamclient.Command).Close},
 		{streamclient.WebSocketV5, true, (*streamclient.Command).Kill},
 	} {
-		s := n.streamExec(e.transport, c, streamclient.Want{Stdin: true, Stdout: true, TTY: e.tty}, "sh", "-c",
-			"trap 'echo hung up > /tmp/hup; exit' HUP; setsid sleep 7777 & echo begun; while :; do sleep 0.1; done")
-		newTranscript(t, s.Stdout).until("begun")
-		n.soon("the child in the background", func() bool { return n.count(c, "sleep 7777") == 1 })
-		// It wants nothing of this, and it must not hide that the client goes.
-		stuff := bytes.Repeat([]byte{' '}, 1<<20)
-		go io.Copy(struct{ io.Writer }{s.Stdin}, struct{ io.Reader }{bytes.NewReader(stuff)})
-		e.end(s)
-		n.noneOf(c, "sleep 7777")
-		hup, _ := n.exec(c, "sh", "-c", "cat /tmp/hup; rm -f /tmp/hup")
-		if e.tty != (hup == "hung up\n") {
-			t.Errorf("%s, tty %v: %q", e.transport, e.tty, hup)
+		// What hangs up has a second to end by itself. On a busy machine that may be too short for a shell, but not each time.
+		hungUp := false
+		for try := 0; try == 0 || e.tty && !hungUp && try < 20; try++ {
+			hup := fmt.Sprintf("/dev/shm/hup-%d-%d", i, try)
+			s := n.streamExec(e.transport, c, streamclient.Want{Stdin: true, Stdout: true, TTY: e.tty}, "sh", "-c",
+				"trap 'echo hung up > "+hup+"; exit' HUP; setsid sleep 7777 & echo begun; while :; do sleep 0.1; done")
+			newTranscript(t, s.Stdout).until("begun")
+			n.soon("the child in the background", func() bool { return n.count(c, "sleep 7777") == 1 })
+			// It wants nothing of this, and it must not hide that the client goes.
+			stuff := bytes.Repeat([]byte{' '}, 1<<20)
+			go io.Copy(struct{ io.Writer }{s.Stdin}, struct{ io.Reader }{bytes.NewReader(stuff)})
+			e.end(s)
+			n.noneOf(c, "sleep 7777")
+			said, _ := n.exec(c, "cat", hup)
+			hungUp = said == "hung up\n"
+		}
+		if hungUp != e.tty {
+			t.Errorf("%s, tty %v: hung up: %v", e.transport, e.tty, hungUp)
 		}
 	}
 }

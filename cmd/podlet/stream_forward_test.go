@@ -83,14 +83,18 @@ func TestPortForward(t *testing.T) {
 	t.Cleanup(tunnel.Kill)
 	text := bytes.Repeat([]byte("forward "), 1<<18) // 2 MiB
 	for name, f := range map[string]*streamclient.Forward{"SPDY": n.openForward(p.id), "tunnel": tunnel} {
-		var together sync.WaitGroup
+		// All before anything is sent: behind megabytes of it an answer may take longer than the client waits.
+		var open []*streamclient.Connection
 		for range 20 {
+			c, err := f.Dial(80)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			open = append(open, c)
+		}
+		var together sync.WaitGroup
+		for _, c := range open {
 			together.Go(func() {
-				c, err := f.Dial(80)
-				if err != nil {
-					t.Errorf("%s: %v", name, err)
-					return
-				}
 				go func() {
 					io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{bytes.NewReader(text)})
 					c.Close()

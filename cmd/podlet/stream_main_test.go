@@ -75,7 +75,7 @@ func newTranscript(t *testing.T, r io.Reader) *transcript {
 // until reads on until the text has part in it, and forgets what it read.
 func (s *transcript) until(part string) string {
 	s.t.Helper()
-	timer := time.NewTimer(10 * time.Second)
+	timer := time.NewTimer(hangTime)
 	defer timer.Stop()
 	for {
 		if i := strings.Index(s.text, part); i >= 0 {

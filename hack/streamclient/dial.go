@@ -15,8 +15,8 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// handshakeTime is how long a server may take for its answer to a request.
-const handshakeTime = 10 * time.Second
+// handshakeTime is how long a server may take for its answer to a request, on a busy machine.
+const handshakeTime = time.Minute
 
 // RefusedError is an answer that is no upgrade.
 type RefusedError struct {
