@@ -63,7 +63,7 @@ func (b *breaker) carry(in *net.TCPConn) {
 	for {
 		n, err := out.Read(buf)
 		if over := -b.left.Add(-int64(n)); over >= 0 && b.broke.CompareAndSwap(false, true) {
-			in.Write(buf[:n-int(over)])
+			in.Write(buf[:max(0, n-int(over))]) // another connection may be further over
 			in.SetLinger(0)
 			in.Close()
 			return

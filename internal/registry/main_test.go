@@ -49,14 +49,13 @@ func fuzzing() bool {
 	return flag.Lookup("test.fuzz").Value.String() != "" || flag.Lookup("test.fuzzworker").Value.String() == "true"
 }
 
-// leftBehind gives connections that are being closed a moment.
+// leftBehind gives connections that are being closed their time.
 func leftBehind(files, goroutines int) int {
 	var f, g int
-	for range 100 {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if f, g = openFiles(), runtime.NumGoroutine(); f <= files && g <= goroutines {
 			return 0
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	buf := make([]byte, 1<<20)
 	fmt.Printf("left behind: %d files, before %d; %d goroutines, before %d\n%s\n", f, files, g, goroutines, buf[:runtime.Stack(buf, true)])

@@ -86,9 +86,9 @@ func TestResume(t *testing.T) {
 // TestResetAtEachByte: a connection that always breaks at once ends the pull, wherever that is, and leaves nothing.
 func TestResetAtEachByte(t *testing.T) {
 	l, r := newLoopback(t, false), newRig(t)
+	l.noRanges = true // so that no byte more is ever had
 	ref, _, id := l.push(t, "app:v1", newImage(t, "x"))
 	for n := range 40 {
-		l.noRanges = true // so that no byte more is ever had
 		l.set(breakAfter(l, n*n, true))
 		_, err := r.Pull(background, ref, Credentials{})
 		if n < 8 && !errors.Is(err, ErrUnavailable) {
@@ -123,8 +123,8 @@ func TestTooManyRequestsAndServerErrors(t *testing.T) {
 	}
 	_, err := r.Pull(background, ref, Credentials{})
 	must(t, err)
-	// After the third, net/http asked again by itself, on a fresh connection.
-	if got := fmt.Sprint(r.slept.take()); got != "[1s 500ms]" {
+	// After the third, net/http asks again by itself, on a fresh connection; unless that was one already, where it thought the one before to be still in use.
+	if got := fmt.Sprint(r.slept.take()); got != "[1s 500ms]" && got != "[1s 500ms 1s]" {
 		t.Errorf("waited %s", got)
 	}
 
@@ -215,6 +215,7 @@ func TestStall(t *testing.T) {
 				t.Error(err)
 			}
 			l.set(nil)
+			r.Window = time.Hour // this machine may stand still for as long as the other one
 			_, err := r.Pull(background, ref, Credentials{})
 			must(t, err)
 		})

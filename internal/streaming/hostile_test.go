@@ -189,7 +189,7 @@ func TestCVE_E1(t *testing.T) {
 			}
 			conn.Write(bomb)
 			conn.Write(make([]byte, 64<<10))
-			conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+			conn.SetReadDeadline(time.Now().Add(hangTime))
 			if _, err := io.Copy(io.Discard, conn); err != nil && !isReset(err) {
 				t.Errorf("%s: %v", name, err)
 			}
@@ -203,6 +203,8 @@ func TestCVE_E1(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	if grown := after.TotalAlloc - before.TotalAlloc; grown > 16<<20 {
 		t.Errorf("%d KiB were allocated for %d bombs", grown>>10, 2*len(bombs))
+	} else {
+		t.Logf("%d KiB were allocated for %d bombs", grown>>10, 2*len(bombs))
 	}
 }
 
@@ -224,11 +226,13 @@ func TestStreamsOfOldNumbers(t *testing.T) {
 			t.Fatal(err)
 		}
 		for id := range frames.StreamId(10) {
-			if err := framer.WriteFrame(&frames.SynStreamFrame{StreamId: 0x7fffffff - 2*id}); err != nil {
+			if err := framer.WriteFrame(&frames.SynStreamFrame{StreamId: 0x7fffffff - 2*id}); isReset(err) {
+				break // the second was the end
+			} else if err != nil {
 				t.Fatal(err)
 			}
 		}
-		conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+		conn.SetReadDeadline(time.Now().Add(hangTime))
 		if _, err := io.Copy(io.Discard, conn); err != nil && !isReset(err) {
 			t.Error(err)
 		}

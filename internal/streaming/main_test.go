@@ -18,6 +18,9 @@ import (
 // transports are all ways to a session with a command.
 var transports = []streamclient.Transport{streamclient.SPDY, streamclient.WebSocketV4, streamclient.WebSocketV5, streamclient.Base64}
 
+// hangTime is how long a test waits until it takes what it waits for for hanging, however busy the machine is.
+const hangTime = time.Minute
+
 // rig is a server, which must leave no goroutine of a session, and no file.
 type rig struct {
 	t *testing.T
@@ -69,7 +72,7 @@ func openFiles(t *testing.T) int {
 // settles fails the test if there are more in the end than there were.
 func (r *rig) settles(what string, before int, count func() int) {
 	r.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(hangTime); ; time.Sleep(5 * time.Millisecond) {
 		now := count()
 		if now <= before {
 			return
@@ -146,7 +149,7 @@ func (r *rig) raw(text string) net.Conn {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() { c.Close() })
-	if _, err := fmt.Fprintf(c, text, host); err != nil {
+	if _, err := io.WriteString(c, strings.ReplaceAll(text, "%s", host)); err != nil {
 		r.t.Fatal(err)
 	}
 	return c

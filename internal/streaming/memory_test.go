@@ -91,6 +91,7 @@ func (a *attacker) connections(count int) (ids []spdy.StreamId) {
 func heap() int {
 	var m runtime.MemStats
 	runtime.GC()
+	runtime.GC() // pools keep what they have for one
 	runtime.ReadMemStats(&m)
 	return int(m.HeapAlloc)
 }
@@ -155,12 +156,9 @@ func TestCVE_E1Memory(t *testing.T) {
 				sending.Go(func() { send(r) })
 			}
 			sending.Wait()
-			// A session over SPDY costs a compressor, about 1 MiB.
-			if grown := heap() - before; grown > budget+sessions<<21 {
-				t.Errorf("%d sessions hold %d MiB", sessions, grown>>20)
-			} else {
-				t.Logf("%d sessions hold %d KiB", sessions, grown>>10)
-			}
+			// A session over SPDY costs a compressor, about 1 MiB. What is only on its way through goes by itself.
+			r.settles("bytes held", before+budget+sessions<<21, heap)
+			t.Logf("%d sessions hold %d KiB", sessions, (heap()-before)>>10)
 		})
 	}
 }
