@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 
@@ -295,15 +296,17 @@ func stop(t testing.TB, p *testPause) {
 	must(t, Signal(p.PIDFD, unix.SIGSTOP))
 	pid, err := PID(p.PIDFD)
 	must(t, err)
-	eventually(t, "pause stops", func() error {
+	stopped(t, pid)
+}
+
+// stopped returns when the process that was sent SIGSTOP has stopped.
+func stopped(t testing.TB, pid int) {
+	t.Helper()
+	eventually(t, "it stops", func() error {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		must(t, err)
-		var state byte
-		if _, err := fmt.Sscanf(string(stat), "%d (podlet-pause) %c", new(int), &state); err != nil {
-			return err
-		}
-		if state != 'T' {
-			return fmt.Errorf("state %c", state)
+		if _, state, _ := strings.Cut(string(stat), ") "); !strings.HasPrefix(state, "T") {
+			return fmt.Errorf("%.60s", stat)
 		}
 		return nil
 	})

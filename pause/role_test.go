@@ -21,5 +21,5 @@ func playRole(role string) int {
 }
 
 func roleContext() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), 15*time.Second)
+	return context.WithTimeout(context.Background(), 50*time.Second)
 }

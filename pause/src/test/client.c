@@ -65,7 +65,7 @@ void enter_namespace(void)
 	CHECK(mount("proc", "/proc", "proc", 0, 0) == 0);
 	struct sigaction kill_all = {.sa_handler = _exit};
 	sigaction(SIGALRM, &kill_all, 0);
-	alarm(120);
+	alarm(600);
 }
 
 struct nursery nursery_start(int binary)

@@ -245,7 +245,7 @@ static void test_stop_logging(void)
 {
 	struct run r = {
 		.id = 12,
-		.shell = "printf 'one\\ntw'; read x < " TEST_DIR "/go; echo no; read x < " TEST_DIR "/go; echo three",
+		.shell = "printf 'one\\ntw'; read x < " TEST_DIR "/go; echo no; read x < " TEST_DIR "/go2; echo three",
 		.log = log_file("stop"),
 	};
 
@@ -253,8 +253,7 @@ static void test_stop_logging(void)
 	int go = open(TEST_DIR "/go", O_WRONLY);
 	CHECK(ask_id(pod.socket, MSG_LOG, 12, -1, reply) == MSG_DONE);
 	close(go);
-	usleep(20000);
-	go = open(TEST_DIR "/go", O_WRONLY);
+	go = open(TEST_DIR "/go2", O_WRONLY);	/* another one, which nobody opens before "no" is said */
 	CHECK(ask_id(pod.socket, MSG_LOG, 12, log_file("stop2"), reply) == MSG_DONE);
 	close(go);
 	wait_exit(&pod, 12);
@@ -433,7 +432,7 @@ int main(int argc, char **argv)
 	binary = fcntl(open(argv[1], O_RDONLY | O_CLOEXEC), F_DUPFD_CLOEXEC, 10);	/* 3 is to be the nursery's socket */
 	CHECK(binary >= 0);
 	enter_namespace();
-	CHECK(mkfifo(TEST_DIR "/go", 0600) == 0);
+	CHECK(mkfifo(TEST_DIR "/go", 0600) == 0 && mkfifo(TEST_DIR "/go2", 0600) == 0);
 	struct nursery n = nursery_start(binary);
 	int cgroup = log_file("cgroup.procs");
 	pod = pause_start(&n, "pod", 0, &cgroup, 1);
@@ -459,7 +458,7 @@ int main(int argc, char **argv)
 	test_refusals();
 	test_many();
 	/* The event for the writer is the one fd that came to stay. */
-	for (int i = 0; i < 2000 && open_files() != files + 1; i++)
+	for (int i = 0; i < 60000 && open_files() != files + 1; i++)
 		usleep(1000);
 	CHECK(open_files() == files + 1);
 	test_end();
