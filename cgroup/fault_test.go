@@ -206,7 +206,7 @@ func TestRemoveWaits(t *testing.T) {
 		c := start(t, g, "sleep")
 		done := make(chan error, 1)
 		go func() {
-			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
 			done <- g.Remove(ctx)
 		}()

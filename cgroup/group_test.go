@@ -277,7 +277,7 @@ func TestKill(t *testing.T) {
 		if err := g.Kill(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if err := g.WaitEmpty(ctx); err != nil {
 			t.Fatal(err)
@@ -298,7 +298,7 @@ func TestWaitEmptyByEvent(t *testing.T) {
 	layouts(t, func(t *testing.T, h *Hierarchy) {
 		g := create(t, h, path(t, "event"), nil)
 		start(t, g, "sleep")
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		done := make(chan error, 1)
 		go func() { done <- g.WaitEmpty(ctx) }()
@@ -332,7 +332,7 @@ func TestSignalAll(t *testing.T) {
 		if after := countFDs(t); after != before {
 			t.Errorf("%d fds before, %d after", before, after)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if err := g.WaitEmpty(ctx); err != nil {
 			t.Error(err)

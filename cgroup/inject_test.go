@@ -79,8 +79,16 @@ func withFault(t *testing.T, what fault, f func() error) (hit bool, err error) {
 	return hit, <-ended
 }
 
-// filterThread filters the calling thread and returns the listener.
+// filterThread filters the calling thread and returns the listener. The thread is deaf to signals, such as Go's scheduler sends: one that came between an
+// answer and the call's hearing it would take the call back, and the fault with it.
 func filterThread() (int, error) {
+	var all unix.Sigset_t
+	for i := range all.Val {
+		all.Val[i] = ^all.Val[i]
+	}
+	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &all, nil); err != nil {
+		return -1, err
+	}
 	const load, equal, ret = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, unix.BPF_RET | unix.BPF_K
 	filter := []unix.SockFilter{
 		{Code: load}, // struct seccomp_data begins with the number
@@ -102,7 +110,7 @@ func filterThread() (int, error) {
 func serve(t *testing.T, fd int, what fault) (hit bool) {
 	for n := 0; ; {
 		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		if _, err := unix.Poll(poll, 10_000); err != nil {
+		if _, err := unix.Poll(poll, 60_000); err != nil {
 			if errors.Is(err, unix.EINTR) {
 				continue
 			}

@@ -76,7 +76,8 @@ func testTop() string { return fmt.Sprintf("podlet-test-%d", os.Getpid()) }
 func leftovers() []string {
 	var left []string
 	filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() && strings.HasPrefix(d.Name(), testTop()) {
+		// Nothing but the whole name: another copy of these tests may have a longer number.
+		if err == nil && d.IsDir() && d.Name() == testTop() {
 			left = append(left, path)
 		}
 		return nil
@@ -150,7 +151,7 @@ func create(t testing.TB, h *Hierarchy, p Path, r *Resources) *Group {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := errors.Join(g.Kill(ctx), g.WaitEmpty(ctx), g.Remove(ctx), h.RemoveMade(p.Parent(), g.Made())); err != nil {
 			t.Error(err)

@@ -157,7 +157,7 @@ func namesStep(t *testing.T, err error, step tape.Step) {
 
 // timed gives f as much time as any verb may take.
 func timed(f func(ctx context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	return f(ctx)
 }

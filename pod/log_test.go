@@ -1,10 +1,12 @@
 package pod
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -31,7 +33,15 @@ func (c goneOnceSent) Err() error {
 func TestReopenLogUnheard(t *testing.T) {
 	r := newRig(t)
 	pod := r.run(t, r.sandbox("log"))
-	app := r.startIn(t, pod, r.container("app", func(c *spec.Container) {
+	for i := 0; !r.reopenUnheard(t, pod, fmt.Sprint("app", i)); i++ {
+		t.Log("too slow: podlet waits for a second until the old file is back")
+	}
+}
+
+// reopenUnheard gives false if this process was not on time with putting the old file back.
+func (r *rig) reopenUnheard(t *testing.T, pod, name string) (inTime bool) {
+	t.Helper()
+	app := r.startIn(t, pod, r.container(name, func(c *spec.Container) {
 		c.Command = []string{"/bin/sh", "-c", "i=0; while :; do echo $i; i=$((i+1)); usleep 5000; done"}
 	}))
 	c, err := r.Runtime.container(limited(t), app)
@@ -53,18 +63,34 @@ func TestReopenLogUnheard(t *testing.T) {
 		}
 	}
 	for range 2 {
-		before := len(lines(10))
+		lines(10)
+		began := time.Now()
 		must(t, os.Rename(path, path+".old"))
 		if err := r.ReopenLog(goneOnceSent{limited(t), path, new(atomic.Int32)}, app); !errors.Is(err, context.Canceled) {
 			t.Errorf("ReopenLog: %v", err)
 		}
 		must(t, os.Rename(path+".old", path))
-		// More than are written until podlet has followed the path.
-		lines(before + 250)
+		if time.Since(began) >= backTime {
+			return false
+		}
+		for ctx := limited(t); following(); {
+			if ctx.Err() != nil {
+				t.Fatal("podlet doesn't come to an end with following the log's path")
+			}
+			time.Sleep(time.Millisecond)
+		}
+		lines(len(lines(1)) + 10)
 	}
 	for i, line := range lines(1) {
 		if !strings.HasSuffix(line, fmt.Sprintf(" F %d", i)) {
 			t.Fatalf("line %d is %q", i, line)
 		}
 	}
+	return true
+}
+
+// following says that podlet will turn a log to its path, or is at it.
+func following() bool {
+	buf := make([]byte, 1<<20)
+	return bytes.Contains(buf[:runtime.Stack(buf, true)], []byte("(*Container).follow"))
 }

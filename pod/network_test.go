@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -267,10 +268,13 @@ func TestNetworkAfterARestart(t *testing.T) {
 	numbered := func(lines []string) []string {
 		return slices.DeleteFunc(slices.Clone(lines), func(l string) bool { return !strings.HasPrefix(l, "network") && !strings.HasPrefix(l, "file ") })
 	}
-	r.settled()
-	if after := r.traces(); !slices.Equal(numbered(before), numbered(after)) {
-		t.Errorf("left behind:\n%s", difference(numbered(before), numbered(after)))
+	want, after := numbered(before), []string(nil)
+	for deadline := time.Now().Add(settleTime); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+		if after = numbered(r.traces()); slices.Equal(want, after) {
+			return
+		}
 	}
+	t.Errorf("left behind:\n%s", difference(want, after))
 }
 
 // TestNetworkIsLeftFirst: what a network has to take back inside the namespace it can.

@@ -88,7 +88,7 @@ func must(t *testing.T, err error) {
 
 // limited is a context that ends before the test run would be killed.
 func limited(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

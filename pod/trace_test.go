@@ -126,7 +126,7 @@ func namesBelow(top string) []string {
 }
 
 // settleTime is how long the kernel and podlet's janitor may take to take something back.
-const settleTime = 5 * time.Second
+const settleTime = time.Minute
 
 // noTrace fails the test unless everything is as it was before, now or soon.
 func (r *rig) noTrace(t *testing.T, before []string) {
@@ -141,10 +141,10 @@ func (r *rig) noTrace(t *testing.T, before []string) {
 	t.Errorf("left behind:\n%s", difference(before, after))
 }
 
-// settled is what there is once nothing changes any more.
+// settled is what there is once nothing changes any more, nor is anything under way that only waits for its turn, or for a disk.
 func (r *rig) settled() []string {
 	last, same := r.traces(), 0
-	for same < 20 {
+	for deadline := time.Now().Add(settleTime); (same < 20 || !r.atRest()) && time.Now().Before(deadline); {
 		time.Sleep(2 * time.Millisecond)
 		now := r.traces()
 		if same++; !slices.Equal(now, last) {
@@ -152,6 +152,26 @@ func (r *rig) settled() []string {
 		}
 	}
 	return last
+}
+
+// atRest says that podlet's goroutines and processes all wait for something to happen, and that no layer is left to be deleted.
+func (r *rig) atRest() bool {
+	if entries, err := os.ReadDir(r.trashDir()); err != nil || len(entries) > 0 {
+		return false
+	}
+	for _, pid := range descendants(os.Getpid()) {
+		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if !bytes.Contains(stat, []byte(") S ")) {
+			return false
+		}
+	}
+	buf := make([]byte, 1<<20)
+	for g := range bytes.SplitSeq(buf[:runtime.Stack(buf, true)], []byte("\n\n")) {
+		if state, _, _ := bytes.Cut(g, []byte("\n")); bytes.Contains(state, []byte("[runnable")) || bytes.Contains(state, []byte("[syscall")) {
+			return false
+		}
+	}
+	return true
 }
 
 // difference lists the lines of which there are more on one side.
