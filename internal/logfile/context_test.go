@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -43,19 +44,38 @@ func frozenDir(t *testing.T) (dir string, freeze func() (thaw func())) {
 	}
 }
 
+// impatient is a context whose deadline comes soon after somebody has begun to wait for it, and not before, however long he takes to come to that.
+type impatient struct {
+	context.Context
+	once sync.Once
+	done chan struct{}
+}
+
+func (c *impatient) Done() <-chan struct{} {
+	c.once.Do(func() { time.AfterFunc(50*time.Millisecond, func() { close(c.done) }) })
+	return c.done
+}
+
+func (c *impatient) Err() error {
+	select {
+	case <-c.done:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
 func TestFrozenDisk(t *testing.T) {
 	at, freeze := frozenDir(t)
 	must(t, os.Mkdir(at+"/pod", 0o755))
 	thaw := freeze()
 	defer func() { thaw() }()
 
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if _, err := OpenContext(ctx, at+"/pod", "0.log"); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ErrHangs) {
+	if _, err := OpenContext(&impatient{Context: t.Context(), done: make(chan struct{})}, at+"/pod", "0.log"); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ErrHangs) {
 		t.Fatalf("on a frozen disk: %v", err)
 	}
 	// The next ones wait for nothing, though their context would let them. (Were it without end, a mistake here would leave a frozen disk on the machine.)
-	patient, done := context.WithTimeout(t.Context(), 10*time.Second)
+	patient, done := context.WithTimeout(t.Context(), time.Minute)
 	defer done()
 	for range 100 {
 		if _, err := OpenContext(patient, at+"/pod", "1.log"); !errors.Is(err, ErrHangs) || errors.Is(err, context.DeadlineExceeded) {

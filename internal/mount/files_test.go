@@ -4,10 +4,8 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -77,11 +75,7 @@ func failEachFD(t *testing.T, way Way, make func(m *Mounter) (io.Closer, error))
 		}
 		must(t, m.Close())
 		// A workshop's thread is still there for a moment when its goroutine has ended.
-		after := leaks()
-		for deadline := time.Now().Add(5 * time.Second); after != before && time.Now().Before(deadline); after = leaks() {
-			runtime.Gosched()
-		}
-		if after != before {
+		if after := awaitLeaks(before); after != before {
 			t.Fatalf("%d fds, %v: before %s, after %s", n, err, before, after)
 		}
 		if err == nil {

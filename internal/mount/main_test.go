@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -45,9 +46,10 @@ func TestMain(m *testing.M) {
 	if os.Getenv(privateEnv) == "" {
 		os.Exit(runPrivate())
 	}
+	inherit()
 	before := leaks()
 	code := runTests(m)
-	if after := leaks(); code == 0 && after != before {
+	if after := awaitLeaks(before); code == 0 && after != before {
 		fmt.Printf("left behind: before %s, after %s\n", before, after)
 		for _, fd := range openFDs() {
 			fmt.Println(fd)
@@ -103,32 +105,77 @@ func openFDs() []string {
 	return fds
 }
 
-// pinsOfOthers counts the pods' pins that came along when the mount namespace was copied: they go, here too, when their pods end.
-func pinsOfOthers(mounts string) int { return strings.Count(mounts, " /run/netns/") }
+// inherited are the mounts that came along when the mount namespace was copied, by their numbers: they go, here too, when somebody removes their mount points.
+var inherited = map[string]bool{}
+
+// inherit is called before the tests mount anything.
+func inherit() {
+	for _, line := range ownMounts() {
+		inherited[strings.Fields(line)[0]] = true
+	}
+}
+
+// ownMounts are the lines of the mount table but for those of inherited mounts.
+func ownMounts() []string {
+	table, _ := os.ReadFile("/proc/self/mountinfo")
+	var own []string
+	for line := range strings.Lines(string(table)) {
+		if !inherited[strings.Fields(line)[0]] {
+			own = append(own, line)
+		}
+	}
+	return own
+}
+
+// awaitLeaks gives the leaks once they are as before, or after a minute.
+func awaitLeaks(before string) (after string) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		if after = leaks(); after == before || time.Now().After(deadline) {
+			return after
+		}
+	}
+}
 
 // leaks: open files, mounts, children and mount namespaces of this process.
 func leaks() string {
-	mounts, _ := os.ReadFile("/proc/self/mountinfo")
 	children := 0
 	tasks, _ := os.ReadDir("/proc/self/task")
-	namespaces := map[string]bool{}
 	for _, t := range tasks {
 		list, _ := os.ReadFile("/proc/self/task/" + t.Name() + "/children")
 		children += len(strings.Fields(string(list)))
+	}
+	return fmt.Sprintf("%d files, %d mounts, %d children, %d mount namespaces", len(openFDs()), len(ownMounts()), children, mountNamespaces())
+}
+
+// mountNamespaces counts those in which threads of this process are.
+func mountNamespaces() int {
+	tasks, _ := os.ReadDir("/proc/self/task")
+	namespaces := map[string]bool{}
+	for _, t := range tasks {
 		if ns, err := os.Readlink("/proc/self/task/" + t.Name() + "/ns/mnt"); err == nil {
 			namespaces[ns] = true
 		}
 	}
-	return fmt.Sprintf("%d files, %d mounts, %d children, %d mount namespaces", len(openFDs()), strings.Count(string(mounts), "\n")-pinsOfOthers(string(mounts)), children, len(namespaces))
+	return len(namespaces)
+}
+
+// closeWorkshop calls what closes a workshop, and waits until its thread, too, is no more, which is still there for a moment: the next test would take it for its own.
+// There were as many mount namespaces before.
+func closeWorkshop(before int, closes func()) {
+	closes()
+	for deadline := time.Now().Add(time.Minute); mountNamespaces() > before && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
 }
 
 func newMounter(t testing.TB, way Way) *Mounter {
 	t.Helper()
+	before := mountNamespaces()
 	m, err := New(t.TempDir(), way)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { m.Close() })
+	t.Cleanup(func() { closeWorkshop(before, func() { m.Close() }) })
 	return m
 }
 

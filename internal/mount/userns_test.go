@@ -68,7 +68,7 @@ func TestUserNSConcurrent(t *testing.T) {
 		})
 	}
 	group.Wait()
-	if after := leaks(); after != before {
+	if after := awaitLeaks(before); after != before {
 		t.Errorf("before %s, after %s", before, after)
 	}
 }

@@ -44,6 +44,7 @@ func TestWorkshopHoldsNothingOfTheHost(t *testing.T) {
 func TestWorkshopLeavesTheFirstThread(t *testing.T) {
 	before, err := os.Readlink("/proc/self/ns/mnt")
 	must(t, err)
+	namespaces := mountNamespaces()
 	w := &workshop{jobs: make(chan job), closing: make(chan struct{}), ended: make(chan struct{})}
 	ready := make(chan error, 1)
 	onFirstThread(func() {
@@ -61,7 +62,7 @@ func TestWorkshopLeavesTheFirstThread(t *testing.T) {
 	if n := strings.Count(workshopMounts(t, w), "\n"); n != 4 {
 		t.Errorf("the workshop has %d mounts", n)
 	}
-	w.close()
+	closeWorkshop(namespaces, w.close)
 }
 
 func TestClosed(t *testing.T) {

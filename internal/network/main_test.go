@@ -1,7 +1,6 @@
 package network
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,9 +26,10 @@ func TestMain(m *testing.M) {
 	if os.Getenv(privateEnv) == "" {
 		os.Exit(runPrivate())
 	}
+	inherit()
 	before := leaks()
 	code := m.Run()
-	if after := leaks(); code == 0 && after != before {
+	if after := awaitLeaks(before); code == 0 && after != before {
 		fmt.Printf("left behind: before %s, after %s\n", before, after)
 		code = 1
 	}
@@ -52,11 +53,38 @@ func runPrivate() int {
 	return 0
 }
 
-// pinsOfOthers counts the pods' pins that came along when the mount namespace was copied: they go, here too, when their pods end.
-func pinsOfOthers(mounts []byte) int { return bytes.Count(mounts, []byte(" /run/netns/")) }
+// inherited are the mounts that came along when the mount namespace was copied, by their numbers: they go, here too, when somebody removes their mount points.
+var inherited = map[string]bool{}
+
+// inherit is called before the tests mount anything.
+func inherit() {
+	for _, line := range ownMounts() {
+		inherited[strings.Fields(line)[0]] = true
+	}
+}
+
+// ownMounts are the lines of the mount table but for those of inherited mounts.
+func ownMounts() []string {
+	table, _ := os.ReadFile("/proc/self/mountinfo")
+	var own []string
+	for line := range strings.Lines(string(table)) {
+		if !inherited[strings.Fields(line)[0]] {
+			own = append(own, line)
+		}
+	}
+	return own
+}
+
+// awaitLeaks gives what was left behind once it is as before, or after a minute: the last goroutines of tests may be about to close a file still.
+func awaitLeaks(before string) (after string) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		if after = leaks(); after == before || time.Now().After(deadline) {
+			return after
+		}
+	}
+}
 
 func leaks() string {
-	mounts, _ := os.ReadFile("/proc/self/mountinfo")
 	entries, _ := os.ReadDir("/proc/self/fd")
 	var files []string
 	for _, e := range entries {
@@ -64,7 +92,7 @@ func leaks() string {
 			files = append(files, target)
 		}
 	}
-	return fmt.Sprintf("%d mounts, files %q, network namespaces %q", bytes.Count(mounts, []byte("\n"))-pinsOfOthers(mounts), files, threadNamespaces())
+	return fmt.Sprintf("%d mounts, files %q, network namespaces %q", len(ownMounts()), files, threadNamespaces())
 }
 
 // threadNamespaces gives the network namespaces in which threads of this process are.
@@ -126,7 +154,5 @@ func must(t testing.TB, err error) {
 
 func mountLines(t testing.TB) int {
 	t.Helper()
-	b, err := os.ReadFile("/proc/self/mountinfo")
-	must(t, err)
-	return bytes.Count(b, []byte("\n"))
+	return len(ownMounts())
 }

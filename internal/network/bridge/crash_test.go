@@ -129,11 +129,14 @@ type ledger struct {
 	given int
 }
 
-func (l *ledger) read(t *testing.T, r io.Reader) {
+// read reads what a worker writes until it is dead, and calls ready when it has begun.
+func (l *ledger) read(t *testing.T, r io.Reader, ready func()) {
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
 		f := strings.Fields(lines.Text())
 		switch {
+		case len(f) == 1 && f[0] == "ready":
+			ready()
 		case len(f) > 2 && f[0] == "+":
 			l.given++
 			l.byPod[f[1]] = f[2:]
@@ -187,8 +190,8 @@ func TestKill9(t *testing.T) {
 			cfg.Log = nil
 			books := &ledger{byPod: map[string][]string{}, byIP: map[string]string{}}
 			for round := 0; round < c.rounds || books.given < c.least; round++ {
-				// More from round to round, for a slow machine on which Recover alone takes longer.
-				killedWorker(t, workerOrder{cfg, c.links, books.pods(), c.most}, books, 400+40*round)
+				// More from round to round, for a slow machine.
+				killedWorker(t, workerOrder{cfg, c.links, books.pods(), c.most}, books, 400+40*round, round%2 == 1)
 				if t.Failed() {
 					return
 				}
@@ -230,8 +233,9 @@ func TestKill9(t *testing.T) {
 	}
 }
 
-// killedWorker runs a worker for at most so many milliseconds, and 600 more with links.
-func killedWorker(t *testing.T, order workerOrder, books *ledger, most int) {
+// killedWorker runs a worker for at most so many milliseconds, and 600 more with links: from its start, so that Open and Recover are hit as well, or once it
+// has begun, so that it gets on with its work however slow the machine is.
+func killedWorker(t *testing.T, order workerOrder, books *ledger, most int, begun bool) {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), workerEnv+"=1")
@@ -243,13 +247,19 @@ func killedWorker(t *testing.T, order workerOrder, books *ledger, most int) {
 	must(t, cmd.Start())
 	must(t, json.NewEncoder(in).Encode(order))
 	in.Close()
-	// The dice decide when, counted from the start, so that Open and Recover are hit as well.
 	if order.Links {
 		most += 600
 	}
-	kill := time.AfterFunc(time.Duration(20+rand.IntN(most))*time.Millisecond, func() { cmd.Process.Kill() })
-	defer kill.Stop()
-	books.read(t, out)
+	killSoon := func() {
+		kill := time.AfterFunc(time.Duration(20+rand.IntN(most))*time.Millisecond, func() { cmd.Process.Kill() })
+		t.Cleanup(func() { kill.Stop() })
+	}
+	ready := killSoon
+	if !begun {
+		killSoon()
+		ready = func() {}
+	}
+	books.read(t, out, ready)
 	cmd.Process.Kill()
 	cmd.Wait()
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
@@ -36,7 +37,7 @@ func TestMain(m *testing.M) {
 	}
 	before := leaks()
 	code := m.Run()
-	if after := leaks(); code == 0 && after != before {
+	if after := awaitLeaks(before); code == 0 && after != before {
 		fmt.Printf("left behind: before %s, after %s\n", before, after)
 		code = 1
 	}
@@ -69,6 +70,15 @@ func loopbackUp() error {
 		return err
 	}
 	return netlink.LinkSetUp(lo)
+}
+
+// awaitLeaks gives the leaks once they are as before, or after a minute: the last goroutines of tests may be about to close a file still.
+func awaitLeaks(before string) (after string) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		if after = leaks(); after == before || time.Now().After(deadline) {
+			return after
+		}
+	}
 }
 
 // leaks says what the tests must not change. Links of pods are left out: they go on the kernel's own time.

@@ -126,7 +126,7 @@ func TestCollectorOfAKilledPodlet(t *testing.T) {
 func TestPluginOfAKilledPodletHangs(t *testing.T) {
 	r := newRig(t, "1.0.0", "one").open()
 	r.killed("p1", "exec sleep 1000")
-	r.cfg.Timeout = 300 * time.Millisecond
+	r.cfg.Timeout = 2 * time.Second // enough for the DEL
 	r.open()
 	r.soon("the DEL", func() bool { return len(r.records()) == 0 })
 	if !strings.Contains(r.log.String(), "killing a CNI plugin") {
@@ -138,14 +138,14 @@ func TestPluginOfAKilledPodletHangs(t *testing.T) {
 func TestChildOfAPluginOfAKilledPodlet(t *testing.T) {
 	r := newRig(t, "1.0.0", "one").open()
 	r.killed("p1", "until [ -e "+r.path("work/go")+" ]; do sleep 0.01; done; sleep 1000 & echo $! >"+r.path("work/child"))
-	r.cfg.Timeout = 300 * time.Millisecond
+	r.cfg.Timeout = 2 * time.Second // enough for the DEL
 	r.open("p1")
 	r.write("work/go", "")
 	r.soon("the child runs", func() bool { text, _ := os.ReadFile(r.path("work/child")); return len(text) > 0 })
 	child, err := strconv.Atoi(strings.TrimSpace(r.read("work/child")))
 	must(t, err)
 	t.Cleanup(func() { unix.Kill(child, unix.SIGKILL) })
-	must(t, r.Leave(brief(t), "p1"))
+	r.soon("the DEL", func() bool { return r.Leave(brief(t), "p1") == nil })
 	r.gone([]int{child})
 }
 

@@ -11,6 +11,7 @@ import (
 // TestStatus: what plugins say decides whether pods can be added; nobody who asks waits for a plugin.
 func TestStatus(t *testing.T) {
 	r := newRig(t, "1.1.0", "one", "two")
+	r.cfg.statusTime = time.Hour // so that whoever waits for a plugin that hangs waits for ever
 	r.does("two", "STATUS", `echo '{"code":50,"msg":"the agent starts"}'; exit 1`)
 	r.open()
 	err := r.Check(brief(t))
@@ -33,23 +34,24 @@ func TestStatus(t *testing.T) {
 	// While a plugin hangs its last word counts, until it is killed.
 	r.does("one", "STATUS", hang)
 	r.soon("it hangs", func() bool { return r.pids() != nil })
-	began := time.Now()
 	must(t, r.Check(brief(t)))
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("an answer took %s", took)
-	}
 }
 
 // TestStatusHangs: one that hangs from the start is no answer, and its processes end with their time.
 func TestStatusHangs(t *testing.T) {
 	r := newRig(t, "1.1.0", "one")
-	r.cfg.statusTime = 200 * time.Millisecond
-	r.cfg.statusEvery = time.Hour
+	r.cfg.statusTime, r.cfg.statusEvery = time.Hour, time.Hour
 	r.does("one", "STATUS", hang)
 	r.open()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
 	fails(t, r.Check(ctx), "10-test.conflist", "have not answered a CNI STATUS yet")
+	r.soon("it hangs", func() bool { return r.pids() != nil })
+	pids := r.pids()
+	must(t, r.Close())
+	r.gone(pids)
+	r.cfg.statusTime = 200 * time.Millisecond
+	r.open()
 	fails(t, r.Check(brief(t)), "CNI STATUS by plugin one of 10-test.conflist: it was ended after")
 	r.gone(r.pids())
 }
