@@ -107,7 +107,7 @@ func leaks() state {
 
 // leftBehind is what came on top of before and stays: a goroutine that is about to end gets a moment.
 func leftBehind(before state) (left string) {
-	for range 100 {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
 		if left = leaks().since(before); left == "" {
 			return ""
 		}

@@ -254,9 +254,10 @@ func TestHoldsNotComplete(t *testing.T) {
 	checkStore(t, s)
 }
 
+// waitDurable waits for a syncfs, which takes as long as the disk needs for whatever anybody on the machine has written.
 func waitDurable(t testing.TB, s *Store) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); ; {
+	for end := time.Now().Add(3 * time.Minute); ; {
 		s.mu.Lock()
 		all := true
 		for _, l := range s.mu.layers {

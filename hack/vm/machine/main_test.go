@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"podlet/hack/vm/wire"
 )
@@ -25,7 +26,12 @@ func TestMain(m *testing.M) {
 	}
 	before := resources()
 	code := m.Run()
-	if after := resources(); code == 0 && after != before {
+	after := resources()
+	// What a test gave up may be about to end still.
+	for deadline := time.Now().Add(time.Minute); after != before && time.Now().Before(deadline); after = resources() {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if code == 0 && after != before {
 		fmt.Printf("left behind: before %s, after %s\n", before, after)
 		code = 1
 	}
