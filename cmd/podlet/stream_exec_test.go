@@ -211,6 +211,19 @@ func TestStreamExecFalseTerminal(t *testing.T) {
 	}
 }
 
+// killed ends a client with a reset while it sends more than anybody takes.
+func killed(s *streamclient.Command) {
+	stuff := bytes.Repeat([]byte{' '}, 1<<20)
+	go io.Copy(struct{ io.Writer }{s.Stdin}, struct{ io.Reader }{bytes.NewReader(stuff)})
+	s.Kill()
+}
+
+// closed ends a client behind more than the command's pipe takes. All of it fits into the connection, or the end would wait for its turn in the client's kernel.
+func closed(s *streamclient.Command) {
+	s.Stdin.Write(bytes.Repeat([]byte{' '}, 96<<10))
+	s.Close()
+}
+
 // TestStreamExecGone: a client that goes takes all its command started with it; one that has a terminal hangs up.
 func TestStreamExecGone(t *testing.T) {
 	n := commonNode(t)
@@ -220,10 +233,10 @@ func TestStreamExecGone(t *testing.T) {
 		tty       bool
 		end       func(*streamclient.Command)
 	}{
-		{streamclient.SPDY, false, (*streamclient.Command).Kill},
-		{streamclient.SPDY, true, (*streamclient.Command).Close},
-		{streamclient.WebSocketV5, false, (*streamclient.Command).Close},
-		{streamclient.WebSocketV5, true, (*streamclient.Command).Kill},
+		{streamclient.SPDY, false, killed},
+		{streamclient.SPDY, true, closed},
+		{streamclient.WebSocketV5, false, closed},
+		{streamclient.WebSocketV5, true, killed},
 	} {
 		// What hangs up has a second to end by itself. On a busy machine that may be too short for a shell, but not each time.
 		hungUp := false
@@ -233,9 +246,7 @@ func TestStreamExecGone(t *testing.T) {
 				"trap 'echo hung up > "+hup+"; exit' HUP; setsid sleep 7777 & echo begun; while :; do sleep 0.1; done")
 			newTranscript(t, s.Stdout).until("begun")
 			n.soon("the child in the background", func() bool { return n.count(c, "sleep 7777") == 1 })
-			// It wants nothing of this, and it must not hide that the client goes.
-			stuff := bytes.Repeat([]byte{' '}, 1<<20)
-			go io.Copy(struct{ io.Writer }{s.Stdin}, struct{ io.Reader }{bytes.NewReader(stuff)})
+			// It wants nothing of what it is sent, which must not hide that the client goes.
 			e.end(s)
 			n.noneOf(c, "sleep 7777")
 			said, _ := n.exec(c, "cat", hup)

@@ -11,7 +11,8 @@ import (
 )
 
 // hangups sees clients go. A transport reads from its connection only as long as what came is wanted: of a client that is killed while
-// its stdin fills every queue no read would ever tell.
+// its stdin fills every queue no read would ever tell. (The end of one that closes properly comes behind all that it sent: if that is more than
+// the connection takes, its kernel keeps the end back, and gives up after some minutes, with a reset.)
 type hangups struct {
 	epoll *os.File
 	raw   syscall.RawConn
