@@ -197,12 +197,12 @@ type checker struct {
 type inUse struct {
 	// names are what its directories held, by directory, at one moment at which the disk and its tables agreed.
 	names map[string][]string
-	// pinned are layers that imports under way need.
-	pinned map[Digest]bool
+	// needed are layers that imports under way need, and images that were removed before their records were read.
+	needed map[Digest]bool
 	// own: a name in tmp that the process itself made and hasn't failed to remove.
 	own func(name string) bool
-	// images are the directories of those that it has.
-	images []string
+	// images are those that it has, by directory, with their layers.
+	images map[string][]Digest
 	// unseen are images that were removed and that nobody holds.
 	unseen map[Digest]bool
 }
@@ -270,6 +270,9 @@ func (c *checker) images(live *inUse, layers map[Digest]*layerState) map[Digest]
 		i, err := c.s.loadImage(name)
 		if err != nil {
 			if live.unseen != nil && c.s.gone(name) {
+				for _, l := range live.images[name] {
+					live.needed[l] = true
+				}
 				continue // removed while this looked
 			}
 			c.found(Finding{Kind: Damaged, What: "image " + path.Base(name), Problem: err.Error(), Images: []string{path.Base(name)}, image: name})
@@ -283,7 +286,7 @@ func (c *checker) images(live *inUse, layers map[Digest]*layerState) map[Digest]
 			}
 		}
 	}
-	for _, name := range live.images {
+	for name := range live.images {
 		if !slices.Contains(live.names[dirImages], name) {
 			c.found(Finding{Kind: Damaged, What: "image " + path.Base(name), Problem: "its files are missing", Images: []string{path.Base(name)}, image: name})
 		}
@@ -310,7 +313,7 @@ func (i *imageState) label() string {
 // findOrphans names what is there and needed by nobody.
 func (c *checker) findOrphans(live *inUse, layers map[Digest]*layerState, images map[Digest]*imageState) {
 	for id := range layers {
-		if len(c.of[id]) == 0 && !live.pinned[id] {
+		if len(c.of[id]) == 0 && !live.needed[id] {
 			c.found(Finding{Kind: Orphan, What: "layer " + id.String(), Problem: "no image has it", path: layerDir(id)})
 		}
 	}

@@ -52,14 +52,14 @@ func (s *Store) inUse(pins *Pins) (*inUse, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	live := &inUse{names: names, pinned: map[Digest]bool{}, unseen: map[Digest]bool{}}
+	live := &inUse{names: names, needed: map[Digest]bool{}, images: map[string][]Digest{}, unseen: map[Digest]bool{}}
 	for id, l := range s.mu.layers {
-		live.pinned[id] = l.pins > 0
+		live.needed[id] = l.pins > 0
 		l.pins++
 		pins.layers = append(pins.layers, id)
 	}
 	for id, i := range s.mu.images {
-		live.images = append(live.images, i.dir())
+		live.images[i.dir()] = i.Layers
 		if i.Removed && s.mu.holdsComplete && !s.inUseLocked(id) {
 			live.unseen[id] = true
 		}
