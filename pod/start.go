@@ -128,7 +128,10 @@ func (c *Container) launch(ctx context.Context, files fds, gate *os.File) error 
 	if err != nil {
 		return err
 	}
-	imageVolumes, err := spec.ImageVolumes(c.spec, c.rec.Image, &c.pod.rt.machine)
+	c.pod.mu.Lock()
+	image := c.rec.Image // the pod's end may write the record meanwhile
+	c.pod.mu.Unlock()
+	imageVolumes, err := spec.ImageVolumes(c.spec, image, &c.pod.rt.machine)
 	if err != nil {
 		return err
 	}

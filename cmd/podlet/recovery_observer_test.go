@@ -306,9 +306,10 @@ func (n *node) emptied(mounts map[string]bool) {
 	n.soon("no cgroup is left behind", func() bool {
 		return len(glob("/sys/fs/cgroup/"+n.cgroup))+len(glob("/sys/fs/cgroup/*/"+n.cgroup)) == 0
 	})
+	log := n.log()
 	for _, bad := range []string{"DATA RACE", "panic"} {
-		if strings.Contains(n.log(), bad) {
-			n.t.Errorf("podlet's log tells of a %s:\n%s", bad, tail(n.log(), 300))
+		if i := strings.Index(log, bad); i >= 0 {
+			n.t.Errorf("podlet's log tells of a %s:\n%s", bad, log[i:min(i+8000, len(log))])
 		}
 	}
 }
