@@ -130,6 +130,9 @@ func TestAttachTTY(t *testing.T) {
 		want := streamclient.Want{Stdin: true, Stdout: true, TTY: true}
 		s, watcher := n.streamAttach(transport, c, want), n.streamAttach(transport, c, want)
 		out, other := newTranscript(t, s.Stdout), newTranscript(t, watcher.Stdout)
+		// What a client says is answered where it is heard: from then on it hears the others, too.
+		io.WriteString(watcher.Stdin, "echo he''re\n")
+		other.until("here\r\n")
 		s.Resize(100, 30)
 		io.WriteString(s.Stdin, "until [ \"$(stty size)\" = '30 100' ]; do :; done; echo si''zed\n")
 		out.until("sized\r\n")
