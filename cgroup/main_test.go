@@ -17,12 +17,13 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"podlet/hack/privatetest"
 )
 
 const (
-	top        = "/sys/fs/cgroup"
-	envHelper  = "PODLET_CGROUP_HELPER"
-	envPrivate = "PODLET_CGROUP_PRIVATE"
+	top       = "/sys/fs/cgroup"
+	envHelper = "PODLET_CGROUP_HELPER"
 )
 
 // The main goroutine keeps the process's first thread: Go can't end that one, so no
@@ -35,39 +36,17 @@ func TestMain(m *testing.M) {
 	if what := os.Getenv(envHelper); what != "" {
 		helper(what)
 	}
-	if os.Getenv(envPrivate) == "" {
-		os.Exit(rerun())
-	}
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		fmt.Println("make mounts private:", err)
+	if os.Geteuid() != 0 {
+		fmt.Println("these tests need root: they make cgroups")
 		os.Exit(1)
 	}
+	privatetest.Enter(unix.CLONE_NEWNS)
 	code := m.Run()
 	if left := leftovers(); len(left) > 0 {
 		fmt.Println("FAIL: cgroups left behind:", left)
 		code = 1
 	}
 	os.Exit(code)
-}
-
-func rerun() int {
-	if os.Geteuid() != 0 {
-		fmt.Println("these tests need root: they make cgroups")
-		return 1
-	}
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Env = append(os.Environ(), envPrivate+"=1")
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS}
-	err := cmd.Run()
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		return exit.ExitCode()
-	}
-	if err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	return 0
 }
 
 // testTop is the parent of everything these tests make.

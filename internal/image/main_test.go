@@ -2,30 +2,25 @@ package image
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"podlet/hack/privatetest"
 	"podlet/hack/testimages/testimage"
 )
 
-const (
-	privateEnv = "PODLET_IMAGE_TEST_PRIVATE"
-	roleEnv    = "PODLET_IMAGE_TEST_ROLE"
-)
+const roleEnv = "PODLET_IMAGE_TEST_ROLE"
 
 // TestMain runs the suite in a mount namespace of its own, since some tests fill a small file system, and ends with a look at what was left behind.
 func TestMain(m *testing.M) {
@@ -36,9 +31,7 @@ func TestMain(m *testing.M) {
 		fmt.Println("internal/image: skipped: owners, devices and mounts need root")
 		return
 	}
-	if os.Getenv(privateEnv) == "" {
-		os.Exit(runPrivate())
-	}
+	privatetest.Enter(unix.CLONE_NEWNS)
 	slog.SetDefault(slog.New(slog.NewTextHandler(logged, nil)))
 	before := leaks()
 	code := m.Run()
@@ -52,39 +45,6 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func runPrivate() int {
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Args[0] = os.Args[0]
-	cmd.Env = append(os.Environ(), privateEnv+"=1")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.ExtraFiles = inherited()
-	// Go makes the whole tree private with it.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS, Pdeathsig: unix.SIGKILL}
-	runtime.LockOSThread() // whose end the kernel takes for the parent's
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		return exit.ExitCode()
-	}
-	if err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	return 0
-}
-
-// inherited are the pipes by which "go test -fuzz" talks to its workers: fds 3 to 5.
-func inherited() []*os.File {
-	var files []*os.File
-	for fd := uintptr(3); fd <= 5; fd++ {
-		if !slices.ContainsFunc(os.Args, func(a string) bool { return strings.HasPrefix(a, "-test.fuzzworker") }) {
-			break
-		}
-		files = append(files, os.NewFile(fd, "fuzz"))
-	}
-	return files
-}
-
 // state is what tests may leave behind in this process.
 type state struct {
 	files, mounts []string
@@ -92,17 +52,7 @@ type state struct {
 }
 
 func leaks() state {
-	s := state{goroutines: runtime.NumGoroutine()}
-	entries, _ := os.ReadDir("/proc/self/fd")
-	for _, e := range entries {
-		target, err := os.Readlink("/proc/self/fd/" + e.Name())
-		if err == nil && !strings.HasPrefix(target, "anon_inode:[event") && !strings.HasPrefix(target, "/sys/fs/cgroup") {
-			s.files = append(s.files, e.Name()+" "+target)
-		}
-	}
-	mounts, _ := os.ReadFile("/proc/self/mountinfo")
-	s.mounts = strings.Split(string(mounts), "\n")
-	return s
+	return state{privatetest.Files(), privatetest.Mounts(), runtime.NumGoroutine()}
 }
 
 // leftBehind is what came on top of before and stays: a goroutine that is about to end gets a moment.
@@ -116,7 +66,7 @@ func leftBehind(before state) (left string) {
 	return left
 }
 
-// since gives what came on top of before. (Mounts may go: the kernel takes one away when somebody removes its mount point in another namespace.)
+// since gives what came on top of before.
 func (s state) since(before state) string {
 	var b strings.Builder
 	if len(s.files) > len(before.files) {
@@ -124,7 +74,7 @@ func (s state) since(before state) string {
 	}
 	for _, m := range s.mounts {
 		if !slices.Contains(before.mounts, m) {
-			fmt.Fprintf(&b, "mount: %s\n", m)
+			fmt.Fprintf(&b, "mount: %s", m)
 		}
 	}
 	if s.goroutines > before.goroutines {

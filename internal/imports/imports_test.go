@@ -47,12 +47,13 @@ var arrows = []arrow{
 	{"internal/...", []string{"internal/..."}, "what is internal serves all, so it may know none of those it serves"},
 
 	{"hack/testimages/testimage", nil, "tests of every package use it: it may lead back to none of them"},
+	{"hack/privatetest", nil, "tests of every package are run by it: it may lead back to none of them"},
 	{"hack/tree", nil, "tests compare trees with it: it may lead back to none of them"},
 	{"hack/...", []string{"hack/...", "cri", "pod/...", "pause", "cgroup", "internal/..."}, "a command is run, not imported"},
 }
 
-// tests is what test files may import besides: makers of images, the look at what is left behind, and the client of streams.
-var tests = []string{"hack/testimages/testimage", "hack/machine", "hack/streamclient", "hack/tree"}
+// tests is what test files may import besides: makers of images, the looks at what is left behind, and the client of streams.
+var tests = []string{"hack/testimages/testimage", "hack/machine", "hack/privatetest", "hack/streamclient", "hack/tree"}
 
 // only says which packages may import a module: a replacement should be a change in one place.
 var only = []struct {

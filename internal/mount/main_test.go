@@ -1,7 +1,6 @@
 package mount
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -15,12 +14,11 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"podlet/hack/privatetest"
 )
 
-const (
-	privateEnv = "PODLET_MOUNT_TEST_PRIVATE"
-	roleEnv    = "PODLET_MOUNT_TEST_ROLE"
-)
+const roleEnv = "PODLET_MOUNT_TEST_ROLE"
 
 // The main goroutine keeps the process's first thread, so that a test can ask for that one: see onFirstThread.
 func init() { runtime.LockOSThread() }
@@ -43,20 +41,8 @@ func TestMain(m *testing.M) {
 		fmt.Println("internal/mount: skipped: mounting needs root")
 		return
 	}
-	if os.Getenv(privateEnv) == "" {
-		os.Exit(runPrivate())
-	}
-	inherit()
-	before := leaks()
-	code := runTests(m)
-	if after := awaitLeaks(before); code == 0 && after != before {
-		fmt.Printf("left behind: before %s, after %s\n", before, after)
-		for _, fd := range openFDs() {
-			fmt.Println(fd)
-		}
-		code = 1
-	}
-	os.Exit(code)
+	privatetest.Enter(unix.CLONE_NEWNS)
+	os.Exit(privatetest.Run(func() int { return runTests(m) }, leaks))
 }
 
 // runTests runs the tests while the calling thread, the first, does what they ask of it.
@@ -73,68 +59,8 @@ func runTests(m *testing.M) int {
 	}
 }
 
-func runPrivate() int {
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Args[0] = os.Args[0]
-	cmd.Env = append(os.Environ(), privateEnv+"=1")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	// Go makes the whole tree private with it.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}
-	if err := cmd.Run(); err != nil {
-		var exit *exec.ExitError
-		if errors.As(err, &exit) {
-			return exit.ExitCode()
-		}
-		fmt.Println(err)
-		return 1
-	}
-	return 0
-}
-
-// openFDs lists the files of this process, but for the runtime's own.
-func openFDs() []string {
-	entries, _ := os.ReadDir("/proc/self/fd")
-	var fds []string
-	for _, e := range entries {
-		target, err := os.Readlink("/proc/self/fd/" + e.Name())
-		if err != nil || strings.HasPrefix(target, "anon_inode:[event") || strings.HasPrefix(target, "/sys/fs/cgroup") {
-			continue
-		}
-		fds = append(fds, e.Name()+" "+target)
-	}
-	return fds
-}
-
-// inherited are the mounts that came along when the mount namespace was copied, by their numbers: they go, here too, when somebody removes their mount points.
-var inherited = map[string]bool{}
-
-// inherit is called before the tests mount anything.
-func inherit() {
-	for _, line := range ownMounts() {
-		inherited[strings.Fields(line)[0]] = true
-	}
-}
-
-// ownMounts are the lines of the mount table but for those of inherited mounts.
-func ownMounts() []string {
-	table, _ := os.ReadFile("/proc/self/mountinfo")
-	var own []string
-	for line := range strings.Lines(string(table)) {
-		if !inherited[strings.Fields(line)[0]] {
-			own = append(own, line)
-		}
-	}
-	return own
-}
-
 // awaitLeaks gives the leaks once they are as before, or after a minute.
-func awaitLeaks(before string) (after string) {
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
-		if after = leaks(); after == before || time.Now().After(deadline) {
-			return after
-		}
-	}
-}
+func awaitLeaks(before string) string { return privatetest.Await(leaks, before) }
 
 // leaks: open files, mounts, children and mount namespaces of this process.
 func leaks() string {
@@ -144,20 +70,11 @@ func leaks() string {
 		list, _ := os.ReadFile("/proc/self/task/" + t.Name() + "/children")
 		children += len(strings.Fields(string(list)))
 	}
-	return fmt.Sprintf("%d files, %d mounts, %d children, %d mount namespaces", len(openFDs()), len(ownMounts()), children, mountNamespaces())
+	return fmt.Sprintf("%d files, %d mounts, %d children, %d mount namespaces", len(privatetest.Files()), len(privatetest.Mounts()), children, mountNamespaces())
 }
 
 // mountNamespaces counts those in which threads of this process are.
-func mountNamespaces() int {
-	tasks, _ := os.ReadDir("/proc/self/task")
-	namespaces := map[string]bool{}
-	for _, t := range tasks {
-		if ns, err := os.Readlink("/proc/self/task/" + t.Name() + "/ns/mnt"); err == nil {
-			namespaces[ns] = true
-		}
-	}
-	return len(namespaces)
-}
+func mountNamespaces() int { return len(privatetest.Namespaces("mnt")) }
 
 // closeWorkshop calls what closes a workshop, and waits until its thread, too, is no more, which is still there for a moment: the next test would take it for its own.
 // There were as many mount namespaces before.

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"podlet/hack/privatetest"
 )
 
 // layers makes n lower layers, each with a file of its own name and one called "same", and a writable layer.
@@ -37,9 +39,9 @@ func TestOverlay(t *testing.T) {
 			eachWay(t, detachedOverlay, func(t *testing.T, m *Mounter) {
 				c := layers(t, n)
 				c.Volatile = true
-				before := ownMounts()
+				before := privatetest.Mounts()
 				f := closed(t)(m.Overlay(c))
-				if after := ownMounts(); !slices.Equal(after, before) {
+				if after := privatetest.Mounts(); !slices.Equal(after, before) {
 					t.Error("the mount table changed")
 				}
 				root := attach(t, f)

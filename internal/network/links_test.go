@@ -12,6 +12,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"podlet/hack/privatetest"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -143,7 +145,7 @@ func TestThreadsComeHome(t *testing.T) {
 	}
 	all.Wait()
 	away := inode(t, ns)
-	for _, at := range threadNamespaces() {
+	for _, at := range privatetest.Namespaces("net") {
 		if at == fmt.Sprintf("net:[%d]", away) {
 			t.Error("a thread stayed in the pod's namespace")
 		}

@@ -2,28 +2,23 @@ package registry
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"podlet/hack/privatetest"
 	"podlet/internal/image"
 )
-
-const privateEnv = "PODLET_REGISTRY_TEST_PRIVATE"
 
 // TestMain runs the suite in a mount namespace of its own, where the image store mounts layers, and fails if a file or a goroutine is left behind.
 func TestMain(m *testing.M) {
@@ -31,11 +26,9 @@ func TestMain(m *testing.M) {
 		fmt.Println("internal/registry: skipped: unpacking layers needs root")
 		return
 	}
-	if os.Getenv(privateEnv) == "" {
-		os.Exit(runPrivate())
-	}
+	privatetest.Enter(unix.CLONE_NEWNS)
 	slog.SetDefault(slog.New(slog.NewTextHandler(io.Discard, nil)))
-	files, goroutines := openFiles(), runtime.NumGoroutine()
+	files, goroutines := len(privatetest.Files()), runtime.NumGoroutine()
 	code := m.Run()
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 	if code == 0 && !fuzzing() {
@@ -53,43 +46,13 @@ func fuzzing() bool {
 func leftBehind(files, goroutines int) int {
 	var f, g int
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if f, g = openFiles(), runtime.NumGoroutine(); f <= files && g <= goroutines {
+		if f, g = len(privatetest.Files()), runtime.NumGoroutine(); f <= files && g <= goroutines {
 			return 0
 		}
 	}
 	buf := make([]byte, 1<<20)
 	fmt.Printf("left behind: %d files, before %d; %d goroutines, before %d\n%s\n", f, files, g, goroutines, buf[:runtime.Stack(buf, true)])
 	return 1
-}
-
-func openFiles() (n int) {
-	entries, _ := os.ReadDir("/proc/self/fd")
-	for _, e := range entries {
-		target, err := os.Readlink("/proc/self/fd/" + e.Name())
-		if err == nil && !strings.HasPrefix(target, "anon_inode:[event") && !strings.HasPrefix(target, "/sys/fs/cgroup") {
-			n++
-		}
-	}
-	return n
-}
-
-func runPrivate() int {
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Args[0] = os.Args[0]
-	cmd.Env = append(os.Environ(), privateEnv+"=1")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS, Pdeathsig: unix.SIGKILL}
-	runtime.LockOSThread() // whose end the kernel takes for the parent's
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		return exit.ExitCode()
-	}
-	if err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	return 0
 }
 
 func must(t testing.TB, err error) {
