@@ -75,9 +75,7 @@ func (n *node) killWhileAdding(life int) (int, int) {
 	// Not before something is under way; then at any moment of it.
 	after := rand.IntN(podsALife) + 1
 	n.soon("pods are being added", func() bool { return len(n.attachments()) >= min(after, podsAbreast) || int(made.Load()) >= after })
-	for int(made.Load()) < after-podsAbreast {
-		time.Sleep(time.Millisecond)
-	}
+	n.soon("all are made but those that have their turn now", func() bool { return int(made.Load()) >= after-podsAbreast })
 	time.Sleep(time.Duration(rand.IntN(20_000)) * time.Microsecond)
 	// Before the connection is closed: else podlet would hear of that, and take back what is under way.
 	n.cmd.Process.Kill()
