@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -13,7 +15,7 @@ import (
 func TestPidsLimitOfOne(t *testing.T) {
 	n := hostileNode(t)
 	name := n.cgroup + "-pids"
-	parent := pidsParent(t, name)
+	parent := n.pidsParent(name)
 	sandbox := n.sandbox("pids", func(c *cri.PodSandboxConfig) { c.Linux.CgroupParent = "/" + name })
 	pod := n.run(sandbox)
 	if err := os.WriteFile(filepath.Join(parent, "pids.max"), []byte("1"), 0); err != nil {
@@ -36,21 +38,27 @@ func TestPidsLimitOfOne(t *testing.T) {
 	n.removePod(pod)
 }
 
-// pidsParent makes the pod's cgroup, as a kubelet does, in the tree that counts processes, and removes it in the end.
-func pidsParent(t *testing.T, name string) string {
-	t.Helper()
+// pidsParent makes the pod's cgroup, as a kubelet does, in the tree that counts processes, and removes it in the end: a moment after the pod, as its log writer's
+// cgroup goes when that has ended.
+func (n *node) pidsParent(name string) string {
+	n.t.Helper()
 	top := "/sys/fs/cgroup/pids"
 	if _, err := os.Stat(top); err != nil {
 		top = "/sys/fs/cgroup"
 		if err := os.WriteFile(top+"/cgroup.subtree_control", []byte("+pids"), 0); err != nil {
-			t.Fatal(err)
+			n.t.Fatal(err)
 		}
 	}
 	dir := filepath.Join(top, name)
 	if err := os.Mkdir(dir, 0o755); err != nil && !os.IsExist(err) {
-		t.Fatal(err)
+		n.t.Fatal(err)
 	}
-	t.Cleanup(func() { os.Remove(dir) })
+	n.t.Cleanup(func() {
+		n.soon("the pod's cgroup can be removed", func() bool {
+			err := os.Remove(dir)
+			return err == nil || errors.Is(err, fs.ErrNotExist)
+		})
+	})
 	return dir
 }
 
