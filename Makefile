@@ -5,7 +5,7 @@ LDFLAGS  := -s -w -X main.version=$(VERSION)
 GO_DIRS  := $(wildcard cmd cri pod pause cgroup internal hack)
 FUZZTIME ?= 60
 TIMEOUT  ?= 12m
-VM_TIME  ?= 24m
+VM_TIME  ?= 27m
 
 # Only -race needs cgo (and gcc): what is shipped is static.
 export CGO_ENABLED := 0
@@ -36,7 +36,7 @@ tests:
 
 test-vm: build ## the same tests on Debian's cloud kernel with pure cgroup v2, in an emulator
 	@hack/deps.sh vm test
-	go run ./hack/vm test -short -deadline $(VM_TIME) $(VM_PACKAGES)
+	go run ./hack/vm test -short -timeout 20m -deadline $(VM_TIME) $(VM_PACKAGES)
 
 test-kubelet: build ## a real kubelet v1.37 runs pods on podlet (builds it once, some minutes)
 	@hack/deps.sh kubelet
