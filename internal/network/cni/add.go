@@ -47,7 +47,7 @@ func (n *Network) Add(ctx context.Context, p Pod) (*Result, error) {
 	n.mu.Lock()
 	e.rec.Result = a.Result
 	n.mu.Unlock()
-	if err := n.records.save(&a); err != nil {
+	if err := n.records.saveResult(&a); err != nil {
 		return nil, err
 	}
 	result, err := readResult(conf.list.Name, a.Result)

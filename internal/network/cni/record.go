@@ -1,6 +1,7 @@
 package cni
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,7 +15,7 @@ import (
 )
 
 // attachment is the record of one pod's place in a network: all that a DEL takes. It is one file named for the pod, replaced by rename and not
-// synced: podlet's death loses nothing, and what a power cut tears is not JSON any more.
+// synced: podlet's death loses nothing, and what a power cut tears is not JSON any more. ADD's result alone may follow in the same file.
 type attachment struct {
 	Pod string `json:"pod"`
 	// NetNS is where the pod's namespace was pinned.
@@ -25,9 +26,8 @@ type attachment struct {
 	// Args is CNI_ARGS, Capabilities what the pod asked for.
 	Args         string                     `json:"args"`
 	Capabilities map[string]json.RawMessage `json:"capabilities,omitempty"`
-	// Result is ADD's, nil as long as that hasn't ended.
-	Result json.RawMessage `json:"result,omitempty"`
-	Began  time.Time       `json:"began"`
+	added
+	Began time.Time `json:"began"`
 	// Owed says that the pod is gone, and that its DEL is the queue's. Failures counts DELs that failed, Why is the last one's error.
 	Owed     bool   `json:"owed,omitempty"`
 	Failures int    `json:"failures,omitempty"`
@@ -35,6 +35,12 @@ type attachment struct {
 
 	// damaged says that the file could not be read: only the pod is known.
 	damaged bool
+}
+
+// added is what ADD gave.
+type added struct {
+	// Result is ADD's, nil as long as that hasn't ended.
+	Result json.RawMessage `json:"result,omitempty"`
 }
 
 // records is the directory of attachments.
@@ -62,6 +68,28 @@ func (d records) save(a *attachment) error {
 		return fmt.Errorf("record the CNI attachment of pod %s: %w", a.Pod, err)
 	}
 	return nil
+}
+
+// saveResult writes ADD's result behind what was saved before: a file that takes another's place is written to the disk at once by ext4
+// (auto_da_alloc, ext4(5)), for which a new pod would wait.
+func (d records) saveResult(a *attachment) error {
+	text, err := json.Marshal(a.added)
+	if err == nil {
+		err = appendTo(d.path(a.Pod), text)
+	}
+	if err != nil {
+		return fmt.Errorf("record the result of pod %s's CNI attachment: %w", a.Pod, err)
+	}
+	return nil
+}
+
+func appendTo(path string, text []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	return errors.Join(err, f.Close())
 }
 
 // drop removes a record; one that is gone is success.
@@ -115,8 +143,14 @@ func readRecord(path string) (*attachment, error) {
 		return nil, err
 	}
 	var a attachment
-	if err := json.Unmarshal(text, &a); err != nil {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	if err := decoder.Decode(&a); err != nil {
 		return nil, err
+	}
+	// A result that isn't whole is that of an ADD which hasn't ended: nobody was told of it.
+	var later added
+	if decoder.Decode(&later) == nil {
+		a.added = later
 	}
 	_, err = parseRecorded(a.File, a.Conf)
 	return &a, err
