@@ -14,9 +14,9 @@ import (
 // Network gives pods with a network namespace of their own addresses, and a way to and from others. Its methods are safe for
 // concurrent use. podlet's built-in one is [Bridge]; [CNI] is that of plugins, [Auto] either.
 type Network interface {
-	// Add connects a pod's new network namespace, which stays the caller's and has lo only. One that fails or is cancelled leaves nothing that
-	// Leave and Remove don't take back.
-	Add(ctx context.Context, p NetworkPod, netns *os.File) (*Attachment, error)
+	// Add connects a pod's new network namespace. It is called before there is one, makes ready what it can and then waits for it. One that fails or
+	// is cancelled leaves nothing that Leave and Remove don't take back.
+	Add(ctx context.Context, p NetworkPod, netns NetNS) (*Attachment, error)
 	// Leave is called before Remove, when nothing runs in the pod any more and its namespace is still there, as far as it can be: some of what
 	// Add gave can only be taken back in there. It can be repeated like Remove.
 	Leave(ctx context.Context, p NetworkPod) error
@@ -70,27 +70,21 @@ func (r *Runtime) checkNetwork(s *spec.Sandbox) error {
 	return nil
 }
 
-// joinNetwork connects the pod's namespace, writes its addresses to etc/hosts in the pod's tmpfs root, and the sysctls of its links. Nothing
-// runs in the pod yet that could have changed what lies there.
-func (p *Pod) joinNetwork(ctx context.Context, root *os.File) error {
-	if !p.spec.OwnNetwork() {
-		return nil
-	}
+// pinNetwork pins the pod's network namespace, so that it outlives pause, and gives it.
+func (p *Pod) pinNetwork() (*os.File, error) {
 	ns, err := p.openNamespace("net")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer ns.Close()
-	if p.rt.cfg.Network != nil {
-		if err := p.addToNetwork(ctx, ns, root); err != nil {
-			return err
-		}
+	if err := p.rt.netns.Pin(p.id, ns); err != nil {
+		ns.Close()
+		return nil, err
 	}
-	return p.linkSysctls(ns)
+	return ns, nil
 }
 
-func (p *Pod) addToNetwork(ctx context.Context, ns, root *os.File) error {
-	has, err := p.rt.cfg.Network.Add(ctx, p.forNetwork(), ns)
+func (p *Pod) addToNetwork(ctx context.Context, netns NetNS) error {
+	has, err := p.rt.cfg.Network.Add(ctx, p.forNetwork(), netns)
 	if err != nil {
 		return err
 	}
@@ -98,11 +92,22 @@ func (p *Pod) addToNetwork(ctx context.Context, ns, root *os.File) error {
 	p.mu.Lock()
 	p.mu.rec.Network = has
 	p.mu.Unlock()
-	return p.nameAddresses(root, has.IPs)
+	return nil
+}
+
+// finishNetwork writes the pod's addresses to etc/hosts in its tmpfs root, and the sysctls of its links. Nothing runs in the pod yet that could
+// have changed what lies there.
+func (p *Pod) finishNetwork(ctx context.Context, root *os.File, netns NetNS) error {
+	if has := p.forNetwork().Has; has != nil {
+		if err := p.nameAddresses(root, has.IPs); err != nil {
+			return err
+		}
+	}
+	return p.linkSysctls(ctx, netns)
 }
 
 // linkSysctls writes the parameters that want the pod's links to be there.
-func (p *Pod) linkSysctls(ns *os.File) error {
+func (p *Pod) linkSysctls(ctx context.Context, netns NetNS) error {
 	list, err := p.spec.Sysctls()
 	if err != nil {
 		return err
@@ -110,6 +115,10 @@ func (p *Pod) linkSysctls(ns *os.File) error {
 	list = slices.DeleteFunc(list, func(s spec.Sysctl) bool { return !s.OfLinks() })
 	if len(list) == 0 {
 		return nil
+	}
+	ns, err := netns(ctx)
+	if err != nil {
+		return err
 	}
 	return network.Inside(ns, func() error {
 		for _, s := range list {

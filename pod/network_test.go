@@ -29,8 +29,10 @@ type fakeNetwork struct {
 	left      map[string]bool
 	given     int
 	recovered []NetworkPod
-	// onAdd and onRemove are asked before anything is done.
+	// onAdd is asked when the namespace is there, and onRemove before anything is done.
 	onAdd, onRemove func(context.Context, NetworkPod) error
+	// onCall is asked by Add before it waits for the namespace.
+	onCall func(context.Context, NetworkPod) error
 }
 
 func (f *fakeNetwork) ask(hook *func(context.Context, NetworkPod) error, ctx context.Context, p NetworkPod) error {
@@ -55,12 +57,31 @@ func (f *fakeNetwork) told(add, remove func(context.Context, NetworkPod) error, 
 	do()
 }
 
-func (f *fakeNetwork) Add(ctx context.Context, p NetworkPod, netns *os.File) (*Attachment, error) {
+// called sets onCall for as long as do runs.
+func (f *fakeNetwork) called(hook func(context.Context, NetworkPod) error, do func()) {
+	set := func(h func(context.Context, NetworkPod) error) {
+		f.Lock()
+		defer f.Unlock()
+		f.onCall = h
+	}
+	set(hook)
+	defer set(nil)
+	do()
+}
+
+func (f *fakeNetwork) Add(ctx context.Context, p NetworkPod, netns NetNS) (*Attachment, error) {
+	if err := f.ask(&f.onCall, ctx, p); err != nil {
+		return nil, err
+	}
+	ns, err := netns(ctx)
+	if err != nil {
+		return nil, err
+	}
 	if err := f.ask(&f.onAdd, ctx, p); err != nil {
 		return nil, err
 	}
 	var given, pinned unix.Stat_t
-	if err := errors.Join(unix.Fstat(int(netns.Fd()), &given), unix.Stat(p.NetNS, &pinned)); err != nil {
+	if err := errors.Join(unix.Fstat(int(ns.Fd()), &given), unix.Stat(p.NetNS, &pinned)); err != nil {
 		return nil, err
 	}
 	if given.Ino != pinned.Ino {
@@ -158,6 +179,26 @@ func TestFaultsOfTheNetwork(t *testing.T) {
 					t.Errorf("RunPod: %v", err)
 				}
 			})
+			fault("Add fails before there is a namespace", nil, nil, func(t *testing.T) {
+				r.net.called(fails, func() {
+					if _, err := r.RunPod(limited(t), sandbox()); !errors.Is(err, errFake) {
+						t.Errorf("RunPod: %v", err)
+					}
+				})
+			})
+			fault("pause is cloned after Add has failed", nil, nil, func(t *testing.T) {
+				// The clone is asked for with a context that has ended: what it made is known all the same, and taken back.
+				s, failed := sandbox(), make(chan struct{})
+				onPlay(t, "pod test/net", func() { <-failed })
+				r.net.called(func(ctx context.Context, _ NetworkPod) error {
+					context.AfterFunc(ctx, func() { close(failed) })
+					return errFake
+				}, func() {
+					if _, err := r.RunPod(limited(t), s); !errors.Is(err, errFake) {
+						t.Errorf("RunPod: %v", err)
+					}
+				})
+			})
 			ctx, cancel := context.WithCancel(limited(t))
 			waits := func(ctx context.Context, _ NetworkPod) error {
 				cancel()
@@ -204,19 +245,30 @@ func TestFaultsOfTheNetwork(t *testing.T) {
 	}
 }
 
-// killPauseOf kills the pause of a pod that is being made.
+// killPauseOf kills the pause of a pod, which need not have come to its title yet.
 func (r *rig) killPauseOf(id string) error {
-	found, err := findPauses(nil)
+	pidfd, err := awaitPause(id)
 	if err != nil {
 		return err
 	}
-	defer found.close()
-	pidfd := found.take(id)
-	if pidfd == nil {
-		return fmt.Errorf("pod %s has no pause", id)
-	}
 	defer pidfd.Close()
 	return errors.Join(pause.Signal(pidfd, unix.SIGKILL), pause.Exited(context.Background(), pidfd))
+}
+
+// awaitPause gives the pidfd of a pod's pause once that has its title.
+func awaitPause(id string) (*os.File, error) {
+	for deadline := time.Now().Add(settleTime); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		found, err := findPauses(nil)
+		if err != nil {
+			return nil, err
+		}
+		pidfd := found.take(id)
+		found.close()
+		if pidfd != nil {
+			return pidfd, nil
+		}
+	}
+	return nil, fmt.Errorf("pod %s has no pause", id)
 }
 
 func (r *rig) recordDir(id string) string { return filepath.Join(r.dir, "root", "state", "pods", id) }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"os"
 
 	"podlet/internal/network/bridge"
 	"podlet/pod/spec"
@@ -14,7 +13,7 @@ import (
 type Bridge struct{ *bridge.Network }
 
 // Add is [Network]'s.
-func (b Bridge) Add(ctx context.Context, p NetworkPod, netns *os.File) (*Attachment, error) {
+func (b Bridge) Add(ctx context.Context, p NetworkPod, netns NetNS) (*Attachment, error) {
 	ports, err := bridgePorts(p.Spec.Ports)
 	if err != nil {
 		return nil, err

@@ -3,7 +3,6 @@ package pod
 import (
 	"context"
 	"net/netip"
-	"os"
 
 	"podlet/internal/network/cni"
 )
@@ -12,7 +11,7 @@ import (
 type CNI struct{ *cni.Network }
 
 // Add is [Network]'s.
-func (c CNI) Add(ctx context.Context, p NetworkPod, _ *os.File) (*Attachment, error) {
+func (c CNI) Add(ctx context.Context, p NetworkPod, netns NetNS) (*Attachment, error) {
 	s := p.Spec
 	limits, err := s.Bandwidth()
 	if err != nil {
@@ -21,6 +20,10 @@ func (c CNI) Add(ctx context.Context, p NetworkPod, _ *os.File) (*Attachment, er
 	pod := cni.Pod{
 		ID: p.ID, Namespace: s.Namespace, Name: s.Name, UID: s.UID, NetNS: p.NetNS,
 		Annotations: s.Annotations, DNS: cni.DNS(s.DNS), Bandwidth: cni.Bandwidth(limits),
+		Pinned: func(ctx context.Context) error {
+			_, err := netns(ctx)
+			return err
+		},
 	}
 	for _, m := range s.Ports {
 		port := cni.PortMapping{HostPort: m.HostPort, ContainerPort: m.PodPort, Protocol: m.Protocol}

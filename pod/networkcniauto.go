@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
-	"os"
 	"sync/atomic"
 )
 
@@ -31,7 +30,7 @@ func (a *Auto) cni() bool {
 }
 
 // Add is [Network]'s.
-func (a *Auto) Add(ctx context.Context, p NetworkPod, netns *os.File) (*Attachment, error) {
+func (a *Auto) Add(ctx context.Context, p NetworkPod, netns NetNS) (*Attachment, error) {
 	if a.cni() {
 		return a.CNI.Add(ctx, p, netns)
 	}

@@ -8,6 +8,8 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"podlet/internal/mount"
 	"podlet/pause"
 	"podlet/pod/launch"
@@ -99,17 +101,47 @@ func (r *Runtime) podNamed(s *spec.Sandbox) *Pod {
 	return nil
 }
 
-// startPause brings the pod's pause up, connects to it, and pins and connects its network namespace.
+// startPause brings the pod's pause up and connects to it. Meanwhile the pod's Network makes ready for the pod, and connects its network namespace as
+// soon as there is one. What fails first ends the other.
 func (p *Pod) startPause(ctx context.Context) error {
+	files := fds{}
+	defer files.close()
+	netns := newPendingNetNS()
+	defer netns.close()
+	work, both := errgroup.WithContext(ctx)
+	if p.networked() {
+		work.Go(func() error { return p.addToNetwork(both, netns.await) })
+	}
+	work.Go(func() error { return p.launchPause(both, files, netns) })
+	if err := work.Wait(); err != nil {
+		return err
+	}
+	if p.spec.OwnNetwork() {
+		if err := p.finishNetwork(ctx, files[launch.FDPodRoot], netns.await); err != nil {
+			return err
+		}
+	}
+	if p.spec.SharedPID {
+		return p.startInit(ctx)
+	}
+	return nil
+}
+
+// launchPause has the nursery clone the pod's pause, and meets it.
+func (p *Pod) launchPause(ctx context.Context, files fds, netns pendingNetNS) error {
 	n, err := p.rt.getNursery(ctx)
 	if err != nil {
 		return err
 	}
-	files := fds{}
-	defer files.close()
 	if err := p.podFiles(ctx, n, files); err != nil {
 		return err
 	}
+	ready, theirs, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer ready.Close()
+	files[launch.FDReady] = theirs
 	t, err := launch.Pod(p.spec)
 	if err != nil {
 		return err
@@ -127,33 +159,43 @@ func (p *Pod) startPause(ctx context.Context) error {
 	proc, err := n.Clone(longer, pause.Clone{
 		ID: pauseID(p.id), Kind: pause.KindPause, Flags: launch.PodFlags(p.spec), Tape: wire, FDs: passed, Listen: listen, Name: p.id[:31],
 	})
-	// pause's copy is the last one from here on: if it dies, connecting fails at once.
+	// pause's copies are the last ones from here on: if it dies, nobody waits for it.
 	listen.Close()
+	theirs.Close()
 	if err != nil {
 		return explainFailure(t, err)
 	}
 	p.mu.Lock()
 	p.mu.pidfd = proc.PIDFD
 	p.mu.Unlock()
-	conn, err := p.dial(ctx)
-	if err != nil {
+	if err := p.meetPause(ctx, t, proc, ready, netns); err != nil {
 		if status, statusErr := proc.Status(); statusErr == nil && status.Errno != 0 {
 			return t.Error(status.Step, int32(status.Errno))
 		}
 		return err
 	}
+	return nil
+}
+
+// meetPause pins the pod's network namespace and hands it on as soon as it is set up, and connects to pause, which plays the rest of its tape meanwhile.
+func (p *Pod) meetPause(ctx context.Context, t *tape.Tape, proc *pause.Process, ready *os.File, netns pendingNetNS) error {
+	if p.spec.OwnNetwork() {
+		if err := awaitReady(ctx, t, ready, proc); err != nil {
+			return err
+		}
+		ns, err := p.pinNetwork()
+		if err != nil {
+			return err
+		}
+		netns.made(ns)
+	}
+	conn, err := p.dial(ctx)
+	if err != nil {
+		return err
+	}
 	p.mu.Lock()
 	p.mu.conn = conn
 	p.mu.Unlock()
-	if err := p.pinNetwork(); err != nil {
-		return err
-	}
-	if err := p.joinNetwork(ctx, files[launch.FDPodRoot]); err != nil {
-		return err
-	}
-	if p.spec.SharedPID {
-		return p.startInit(ctx)
-	}
 	return nil
 }
 
@@ -233,15 +275,15 @@ func (p *Pod) startInit(ctx context.Context) error {
 	p.mu.Unlock()
 	// Nobody else may hold the other end: neither podlet nor, since it has answered, pause.
 	files.close()
-	return awaitInit(ctx, t, ready, proc)
+	return awaitReady(ctx, t, ready, proc)
 }
 
-// awaitInit waits until the tape has been played to its end, or has failed.
-func awaitInit(ctx context.Context, t *tape.Tape, ready *os.File, proc *pause.Process) error {
+// awaitReady waits until the tape has let go of the other end of ready, or has failed.
+func awaitReady(ctx context.Context, t *tape.Tape, ready *os.File, proc *pause.Process) error {
 	stop := context.AfterFunc(ctx, func() { ready.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if _, err := ready.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("wait for PID 1 of the shared PID namespace: %w", errors.Join(err, ctx.Err()))
+		return fmt.Errorf("wait until %s is set up: %w", t.Name(), errors.Join(err, ctx.Err()))
 	}
 	status, err := proc.Status()
 	if err != nil {
@@ -257,16 +299,4 @@ func (p *Pod) conn() *pause.Conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.mu.conn
-}
-
-func (p *Pod) pinNetwork() error {
-	if !p.spec.OwnNetwork() {
-		return nil
-	}
-	ns, err := p.openNamespace("net")
-	if err != nil {
-		return err
-	}
-	defer ns.Close()
-	return p.rt.netns.Pin(p.id, ns)
 }

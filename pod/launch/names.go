@@ -34,7 +34,7 @@ const (
 	FDStderr   = "stderr"
 	FDTerminal = "terminal"
 	FDGate     = "gate"
-	FDReady    = "ready" // podlet reads the other end's end when the tape is played, or has failed
+	FDReady    = "ready" // podlet reads the other end's end when the tape is so far, or has failed
 )
 
 // FDVolume is the name of a volume's mount.

@@ -47,7 +47,7 @@ func UserNS() (*tape.Tape, error) {
 	return b.Finish()
 }
 
-// Pod is what the nursery's child plays before it becomes the pod's pause.
+// Pod is what the nursery's child plays before it becomes the pod's pause. The network namespace comes first: podlet connects it while the rest is played.
 func Pod(s *spec.Sandbox) (*tape.Tape, error) {
 	b := tape.New("pod " + s.Namespace + "/" + s.Name)
 	root := b.FD(FDPodRoot)
@@ -58,6 +58,18 @@ func Pod(s *spec.Sandbox) (*tape.Tape, error) {
 	b.MoveMount(root, "", tape.Cwd, pathPod, unix.MOVE_MOUNT_F_EMPTY_PATH, "mount the pod's tmpfs")
 	b.Close(root, "")
 	attachNew(b, "proc", "/pod/proc")
+	if !s.HostNetwork {
+		loopbackUp(b)
+	}
+	if err := sysctls(b, s); err != nil {
+		return nil, err
+	}
+	if !s.HostNetwork {
+		b.Close(b.FD(FDReady), "tell podlet that the network namespace is set up")
+		if s.Hostname != "" {
+			b.Sethostname(s.Hostname, "set the pod's hostname")
+		}
+	}
 	attachNew(b, "sysfs", podPaths[spec.SourceSysfs])
 	if !s.HostIPC {
 		shm := b.FD(FDPodShm)
@@ -66,15 +78,6 @@ func Pod(s *spec.Sandbox) (*tape.Tape, error) {
 	}
 	// Of the node's IPC namespace where the pod has that: mounting it anew shows the same queues.
 	attachNew(b, "mqueue", podPaths[spec.SourceMqueue])
-	if !s.HostNetwork {
-		if s.Hostname != "" {
-			b.Sethostname(s.Hostname, "set the pod's hostname")
-		}
-		loopbackUp(b)
-	}
-	if err := sysctls(b, s); err != nil {
-		return nil, err
-	}
 	return b.Finish()
 }
 

@@ -35,12 +35,12 @@ type Result struct {
 	HostLink string
 }
 
-// Add puts a pod into the network: eth0 in its namespace netns, which stays the caller's, with addresses and default routes, its
-// host ports and limits. When it returns, the pod can talk and be talked to. podID has at least 12 hexadecimal digits in lower case; the
+// Add puts a pod into the network: eth0 in its namespace, with addresses and default routes, its host ports and limits. When it
+// returns, the pod can talk and be talked to. netns waits for the namespace, which stays the caller's: the lease is on disk before. podID has at least 12 hexadecimal digits in lower case; the
 // first 12 tell it from all others.
 //
 // An Add that fails or is cancelled leaves nothing. Errors besides those of the kernel: ErrExists, ErrExhausted, ErrPortTaken.
-func (n *Network) Add(ctx context.Context, podID string, netns *os.File, want Want) (_ Result, err error) {
+func (n *Network) Add(ctx context.Context, podID string, netns func(context.Context) (*os.File, error), want Want) (_ Result, err error) {
 	l, err := n.grant(podID, want)
 	if err != nil {
 		return Result{}, fmt.Errorf("give pod %s its network: %w", podID, err)
@@ -55,11 +55,12 @@ func (n *Network) Add(ctx context.Context, podID string, netns *os.File, want Wa
 		return Result{}, err
 	}
 	n.writeCursor()
-	if err := ctx.Err(); err != nil {
+	ns, err := netns(ctx)
+	if err != nil {
 		return Result{}, err
 	}
 	mac := hardwareAddress(l.addresses())
-	if err := n.plug(l, netns, mac); err != nil {
+	if err := n.plug(l, ns, mac); err != nil {
 		return Result{}, err
 	}
 	if err := n.openPorts(l); err != nil {

@@ -26,7 +26,7 @@ func BenchmarkAdd(b *testing.B) {
 				id, ns := newID(), dropped(b)
 				b.StartTimer()
 				start := time.Now()
-				_, err := n.Add(context.Background(), id, ns, Want{Ports: c.ports})
+				_, err := n.Add(context.Background(), id, there(ns), Want{Ports: c.ports})
 				times = append(times, time.Since(start))
 				b.StopTimer()
 				must(b, err)
@@ -51,7 +51,7 @@ func BenchmarkRemove(b *testing.B) {
 			for b.Loop() {
 				b.StopTimer()
 				id, ns := newID(), dropped(b)
-				_, err := n.Add(context.Background(), id, ns, Want{Ports: c.ports})
+				_, err := n.Add(context.Background(), id, there(ns), Want{Ports: c.ports})
 				must(b, err)
 				must(b, ns.Close())
 				b.StartTimer()
@@ -76,7 +76,7 @@ func BenchmarkChurn(b *testing.B) {
 			for turn.Add(1) <= int64(b.N) {
 				id, ns := newID(), dropped(b)
 				start := time.Now()
-				_, err := n.Add(context.Background(), id, ns, Want{})
+				_, err := n.Add(context.Background(), id, there(ns), Want{})
 				took := time.Since(start)
 				if err != nil {
 					b.Error(err)

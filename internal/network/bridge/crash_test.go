@@ -107,7 +107,7 @@ func workerAdd(n *Network, links bool, id string) ([]netip.Addr, error) {
 		if rand.IntN(3) == 0 {
 			want.Limits.FromPod = 1e6
 		}
-		r, err := n.Add(context.Background(), id, ns, want)
+		r, err := n.Add(context.Background(), id, there(ns), want)
 		return r.IPs, err
 	}
 	l, err := n.grant(id, Want{})

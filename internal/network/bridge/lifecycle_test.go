@@ -65,7 +65,7 @@ func TestDroppedNamespace(t *testing.T) {
 		}
 	}()
 	id, ns := newID(), dropped(t)
-	r, err := n.Add(t.Context(), id, ns, Want{})
+	r, err := n.Add(t.Context(), id, there(ns), Want{})
 	must(t, err)
 	began := time.Now()
 	must(t, n.Remove(t.Context(), id))
@@ -149,7 +149,7 @@ func TestFailedAdd(t *testing.T) {
 		{"IPv4 in IPv6", t.Context(), newID(), good, []PortMapping{{TCP, netip.MustParseAddr("::ffff:1.2.3.4"), 1, 1}}, "IPv6 form"},
 		{"port twice in a pod", t.Context(), newID(), good, []PortMapping{udp, {UDP, netip.IPv4Unspecified(), 53, 54}}, "same to some client"},
 	} {
-		_, err := n.Add(c.ctx, c.id, c.ns, Want{Ports: c.ports})
+		_, err := n.Add(c.ctx, c.id, there(c.ns), Want{Ports: c.ports})
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want an error with %q", c.name, err, c.want)
 		}
@@ -179,7 +179,7 @@ func TestFailedAdd(t *testing.T) {
 		}
 		addPod(t, n, ports...)
 	}
-	if _, err := n.Add(t.Context(), newID(), good, Want{}); !errors.Is(err, ErrExhausted) {
+	if _, err := n.Add(t.Context(), newID(), there(good), Want{}); !errors.Is(err, ErrExhausted) {
 		t.Errorf("the sixth pod of five addresses: %v", err)
 	}
 }
@@ -250,7 +250,7 @@ func TestRestart(t *testing.T) {
 	expect(t, "without podlet", nil, "tcp", "127.0.0.1:8080", "a "+n.gateways()[0].String())
 	n = openNetwork(t, cfg)
 	expect(t, "with the next podlet", nil, "tcp", "127.0.0.1:8080", "a "+n.gateways()[0].String())
-	if _, err := n.Add(t.Context(), newID(), newNetNS(t), Want{Ports: []PortMapping{{Protocol: TCP, HostPort: 8080, PodPort: 80}}}); !errors.Is(err, ErrPortTaken) {
+	if _, err := n.Add(t.Context(), newID(), there(newNetNS(t)), Want{Ports: []PortMapping{{Protocol: TCP, HostPort: 8080, PodPort: 80}}}); !errors.Is(err, ErrPortTaken) {
 		t.Errorf("the port of an earlier podlet's pod: %v", err)
 	}
 	removed, err := n.Recover(t.Context(), []string{a.id})

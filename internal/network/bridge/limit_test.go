@@ -69,7 +69,7 @@ func TestLimits(t *testing.T) {
 	add := func(l Limits) *testPod {
 		t.Helper()
 		p := &testPod{id: newID(), ns: newNetNS(t)}
-		p.Result, err = n.Add(t.Context(), p.id, p.ns, Want{Limits: l})
+		p.Result, err = n.Add(t.Context(), p.id, there(p.ns), Want{Limits: l})
 		must(t, err)
 		return p
 	}
@@ -148,7 +148,7 @@ func TestFailedLimit(t *testing.T) {
 	n := openNetwork(t, testConfig(t, subnet4))
 	id, ns := newID(), newNetNS(t)
 	must(t, netlink.LinkAdd(&netlink.Ifb{LinkAttrs: netlink.LinkAttrs{Name: ifbLink(id)}}))
-	_, err := n.Add(t.Context(), id, ns, Want{Limits: Limits{FromPod: 1e6, ToPod: 1e6}})
+	_, err := n.Add(t.Context(), id, there(ns), Want{Limits: Limits{FromPod: 1e6, ToPod: 1e6}})
 	if err == nil || !strings.Contains(err.Error(), ifbLink(id)) {
 		t.Errorf("%v", err)
 	}
@@ -158,7 +158,7 @@ func TestFailedLimit(t *testing.T) {
 	link, err := netlink.LinkByName(ifbLink(id))
 	must(t, err)
 	must(t, netlink.LinkDel(link))
-	_, err = n.Add(t.Context(), id, ns, Want{Limits: Limits{FromPod: 1e6, ToPod: 1e6}})
+	_, err = n.Add(t.Context(), id, there(ns), Want{Limits: Limits{FromPod: 1e6, ToPod: 1e6}})
 	must(t, err)
 }
 
@@ -187,7 +187,7 @@ func BenchmarkLimits(b *testing.B) {
 				n := openNetwork(b, testConfig(b, netip.MustParsePrefix("10.88.0.0/16")))
 				p := &testPod{id: newID(), ns: newNetNS(b)}
 				var err error
-				p.Result, err = n.Add(b.Context(), p.id, p.ns, Want{Limits: Limits{ToPod: rate, FromPod: rate}})
+				p.Result, err = n.Add(b.Context(), p.id, there(p.ns), Want{Limits: Limits{ToPod: rate, FromPod: rate}})
 				must(b, err)
 				size := int64(rate / 8 * 2)
 				var took time.Duration
@@ -209,7 +209,7 @@ func BenchmarkAddLimited(b *testing.B) {
 		id, ns := newID(), dropped(b)
 		b.StartTimer()
 		start := time.Now()
-		_, err := n.Add(b.Context(), id, ns, Want{Limits: Limits{ToPod: 1e9, FromPod: 1e9}})
+		_, err := n.Add(b.Context(), id, there(ns), Want{Limits: Limits{ToPod: 1e9, FromPod: 1e9}})
 		times = append(times, time.Since(start))
 		b.StopTimer()
 		must(b, err)

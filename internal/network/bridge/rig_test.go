@@ -63,9 +63,14 @@ func addPod(t testing.TB, n *Network, ports ...PortMapping) *testPod {
 	t.Helper()
 	p := &testPod{id: newID(), ns: newNetNS(t)}
 	var err error
-	p.Result, err = n.Add(context.Background(), p.id, p.ns, Want{Ports: ports})
+	p.Result, err = n.Add(context.Background(), p.id, there(p.ns), Want{Ports: ports})
 	must(t, err)
 	return p
+}
+
+// there is a namespace that need not be waited for.
+func there(ns *os.File) func(context.Context) (*os.File, error) {
+	return func(ctx context.Context) (*os.File, error) { return ns, ctx.Err() }
 }
 
 func (p *testPod) at(i int, port uint16) string {

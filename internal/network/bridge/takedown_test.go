@@ -34,7 +34,7 @@ func TestTakeDown(t *testing.T) {
 	limited := &testPod{id: newID(), ns: newNetNS(t)}
 	n, err = Open(cfg)
 	must(t, err)
-	limited.Result, err = n.Add(t.Context(), limited.id, limited.ns, Want{Limits: Limits{FromPod: 1e9}})
+	limited.Result, err = n.Add(t.Context(), limited.id, there(limited.ns), Want{Limits: Limits{FromPod: 1e9}})
 	must(t, err)
 	must(t, n.Close())
 	must(t, TakeDown(t.Context(), cfg.Dir, true))

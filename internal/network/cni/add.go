@@ -2,6 +2,7 @@ package cni
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -19,23 +20,13 @@ func (n *Network) Add(ctx context.Context, p Pod) (*Result, error) {
 		return nil, err
 	}
 	n.warnOfPorts(conf, &p)
-	if err := n.turns.Acquire(ctx, 1); err != nil {
-		n.forget(e)
-		return nil, fmt.Errorf("wait for a turn to run CNI plugins, of which %d chains run already, or a GC: %w", abreast, err)
-	}
-	defer n.turns.Release(1)
 	n.mu.Lock()
 	a := e.rec
 	n.mu.Unlock()
-	// From here on something may have to be taken back.
-	err = n.use(conf)
-	if err == nil {
-		err = n.records.save(&a)
+	if err := n.getReady(ctx, conf, &a, &p); err != nil {
+		return nil, errors.Join(err, n.forget(e))
 	}
-	if err != nil {
-		n.forget(e)
-		return nil, err
-	}
+	defer n.turns.Release(1)
 	c := &chain{n: n, verb: "ADD", conf: conf, a: &a, netns: a.NetNS, limit: n.cfg.Timeout}
 	err = c.within(ctx, func(ctx context.Context) (err error) {
 		a.Result, err = c.add(ctx)
@@ -79,6 +70,25 @@ func (n *Network) intend(conf *conf, p *Pod) (*entry, error) {
 	return e, nil
 }
 
+// getReady writes the attachment's record, after which there may be something to take back, and waits for the pod's namespace and for a turn.
+func (n *Network) getReady(ctx context.Context, conf *conf, a *attachment, p *Pod) error {
+	if err := n.use(conf); err != nil {
+		return err
+	}
+	if err := n.records.save(a); err != nil {
+		return err
+	}
+	if p.Pinned != nil {
+		if err := p.Pinned(ctx); err != nil {
+			return err
+		}
+	}
+	if err := n.turns.Acquire(ctx, 1); err != nil {
+		return fmt.Errorf("wait for a turn to run CNI plugins, of which %d chains run already, or a GC: %w", abreast, err)
+	}
+	return nil
+}
+
 // warnOfPorts says once of a configuration that host ports may lead nowhere. That is no error: some networks map them without a plugin that says so
 // (Cilium).
 func (n *Network) warnOfPorts(conf *conf, p *Pod) {
@@ -95,11 +105,15 @@ func (n *Network) warnOfPorts(conf *conf, p *Pod) {
 	}
 }
 
-// forget drops an entry for which no plugin was run.
-func (n *Network) forget(e *entry) {
+// forget drops an entry for which no plugin was run, and its record. Where that fails, both are left for Leave.
+func (n *Network) forget(e *entry) error {
+	if err := n.records.drop(e.rec.Pod); err != nil {
+		return err
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.mu.pods, e.rec.Pod)
+	return nil
 }
 
 func (n *Network) podCIDRs() []netip.Prefix {

@@ -253,3 +253,36 @@ func TestHostPortsThatNobodyMaps(t *testing.T) {
 		t.Errorf("the plugin was given %v", in["runtimeConfig"])
 	}
 }
+
+// TestAddWaitsForTheNamespace: an attachment is recorded before the pod's namespace is there, plugins run after. Of a pod whose namespace never comes
+// nothing is left, and no plugin hears.
+func TestAddWaitsForTheNamespace(t *testing.T) {
+	r := newRig(t, "1.0.0", "one").open()
+	failed := errors.New("no namespace")
+	for _, outcome := range []error{failed, nil} {
+		waits, come, done := make(chan bool), make(chan error), make(chan error, 1)
+		p := pod("p1")
+		p.Pinned = func(context.Context) error {
+			close(waits)
+			return <-come
+		}
+		go func() {
+			_, err := r.Add(brief(t), p)
+			done <- err
+		}()
+		<-waits
+		if got := r.records(); !slices.Equal(got, []string{"p1"}) || len(r.calls()) > 0 {
+			t.Errorf("while there is no namespace: records %q, calls %q", got, r.calls())
+		}
+		come <- outcome
+		if err := <-done; !errors.Is(err, outcome) {
+			t.Errorf("%v, want %v", err, outcome)
+		}
+		if outcome != nil && len(r.records())+len(r.calls()) > 0 {
+			t.Errorf("without a namespace: records %q, calls %q", r.records(), r.calls())
+		}
+	}
+	if got := r.called("one ADD p1"); got != 1 {
+		t.Errorf("%d ADDs", got)
+	}
+}

@@ -1,6 +1,7 @@
 package cni
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -11,8 +12,9 @@ import (
 type Pod struct {
 	// ID is its name for plugins (CNI_CONTAINERID), of letters and digits. Namespace, Name and UID are Kubernetes'.
 	ID, Namespace, Name, UID string
-	// NetNS is where its network namespace is pinned.
+	// NetNS is where its network namespace is pinned once Pinned has returned, which waits for that; nil: it is now.
 	NetNS       string
+	Pinned      func(context.Context) error
 	Annotations map[string]string
 	Ports       []PortMapping
 	DNS         DNS
