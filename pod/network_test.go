@@ -186,6 +186,11 @@ func TestFaultsOfTheNetwork(t *testing.T) {
 					}
 				})
 			})
+			fault("Add panics", func(context.Context, NetworkPod) error { panic("a plugin's answer") }, nil, func(t *testing.T) {
+				if _, err := r.RunPod(limited(t), sandbox()); err == nil || !strings.Contains(err.Error(), "podlet panicked: a plugin's answer") {
+					t.Errorf("RunPod: %v", err)
+				}
+			})
 			fault("pause is cloned after Add has failed", nil, nil, func(t *testing.T) {
 				// The clone is asked for with a context that has ended: what it made is known all the same, and taken back.
 				s, failed := sandbox(), make(chan struct{})

@@ -110,9 +110,9 @@ func (p *Pod) startPause(ctx context.Context) error {
 	defer netns.close()
 	work, both := errgroup.WithContext(ctx)
 	if p.networked() {
-		work.Go(func() error { return p.addToNetwork(both, netns.await) })
+		work.Go(p.rt.caught(func() error { return p.addToNetwork(both, netns.await) }))
 	}
-	work.Go(func() error { return p.launchPause(both, files, netns) })
+	work.Go(p.rt.caught(func() error { return p.launchPause(both, files, netns) }))
 	if err := work.Wait(); err != nil {
 		return err
 	}
