@@ -49,9 +49,11 @@ namespaces. Kill it, and the kernel takes the whole pod back.`,
 		Example: `  podlet image import busybox.tar       # from docker save, or an OCI layout
   podlet explain pod.json container.json   # every system call of a launch, before it happens
   crictl --runtime-endpoint unix:///run/podlet/podlet.sock pods`,
+		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	cmd.SetVersionTemplate("{{.Version}}\n")
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	cmd.AddCommand(serveCommand(), explainCommand(), imageCommand(), networkCommand(), versionCommand())
 	return cmd
