@@ -65,8 +65,9 @@ func (p *Pod) acknowledge(conn *pause.Conn, id pause.ID) {
 	ctx, cancel := context.WithTimeout(p.rt.life, ackTime)
 	defer cancel()
 	err := conn.Ack(ctx, id)
-	if err == nil || p.rt.life.Err() != nil || conn.Err() != nil || errors.Is(err, unix.ESRCH) {
-		return // ESRCH: it was heard of twice, in a list and by itself
+	// A write that fails tells of pause's end before the connection does. ESRCH: it was heard of twice, in a list and by itself.
+	if err == nil || p.rt.life.Err() != nil || conn.Err() != nil || errors.Is(err, pause.ErrLost) || errors.Is(err, unix.ESRCH) {
+		return
 	}
 	p.rt.log.Warn("pause did not take the acknowledgement of an exit", "pod", p.name(), "error", err)
 }
