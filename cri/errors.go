@@ -29,6 +29,7 @@ var kinds = []struct {
 	code codes.Code
 }{
 	{image.ErrPanic, codes.Internal},
+	{pod.ErrPanic, codes.Internal},
 	{pod.ErrInvalid, codes.InvalidArgument},
 	{spec.ErrInvalid, codes.InvalidArgument},
 	{spec.ErrNoCommand, codes.InvalidArgument},

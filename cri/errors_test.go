@@ -33,6 +33,7 @@ func TestCodes(t *testing.T) {
 		{logfile.ErrInvalid, codes.InvalidArgument},
 		{spec.ErrNoCommand, codes.InvalidArgument},
 		{pod.ErrExists, codes.AlreadyExists},
+		{pod.ErrPanic, codes.Internal},
 		{pod.ErrState, codes.FailedPrecondition},
 		{cgroup.ErrUnsupported, codes.FailedPrecondition},
 		{&mount.PropagationError{}, codes.FailedPrecondition},

@@ -32,5 +32,6 @@
 // # Goroutines
 //
 // A pod has one, its keeper, which hears of pause's end and gives its log writer a cgroup; Runtime.Close ends it. Of exits the connection's own goroutine tells. The janitor
-// removes what was busy, the layer counter counts writable layers; each recovery is one. All belong to Runtime.
+// removes what was busy, the layer counter counts writable layers; each recovery is one. All belong to Runtime. A pod that is being made has two more, its
+// launch and its Network's Add, which end before the request does.
 package pod

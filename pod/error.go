@@ -17,6 +17,8 @@ var (
 	ErrState = errors.New("not possible in this state")
 	// ErrUnsupported: podlet or this machine can't do this.
 	ErrUnsupported = errors.New("not supported")
+	// ErrPanic: a mistake of podlet's own that some request brought to light. Only that request fails; the log has the stack.
+	ErrPanic = errors.New("podlet panicked")
 )
 
 // cancelled says that an error is the caller's own haste: another caller may fare better.

@@ -36,7 +36,7 @@ type Network interface {
 type NetworkPod struct {
 	ID   string
 	Spec *spec.Sandbox
-	// NetNS is where the namespace is pinned, as far as it still is.
+	// NetNS is where the namespace is pinned, once there is one and as far as there still is.
 	NetNS string
 	// Has is what Add gave; nil before Add, and where it isn't known how far Add came.
 	Has *Attachment

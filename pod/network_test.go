@@ -187,7 +187,7 @@ func TestFaultsOfTheNetwork(t *testing.T) {
 				})
 			})
 			fault("Add panics", func(context.Context, NetworkPod) error { panic("a plugin's answer") }, nil, func(t *testing.T) {
-				if _, err := r.RunPod(limited(t), sandbox()); err == nil || !strings.Contains(err.Error(), "podlet panicked: a plugin's answer") {
+				if _, err := r.RunPod(limited(t), sandbox()); !errors.Is(err, ErrPanic) || !strings.Contains(err.Error(), "a plugin's answer") {
 					t.Errorf("RunPod: %v", err)
 				}
 			})

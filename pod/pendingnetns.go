@@ -2,6 +2,7 @@ package pod
 
 import (
 	"context"
+	"fmt"
 	"os"
 )
 
@@ -22,7 +23,7 @@ func (p pendingNetNS) await(ctx context.Context) (*os.File, error) {
 		p <- ns
 		return ns, nil
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return nil, fmt.Errorf("wait for the pod's network namespace: %w", context.Cause(ctx))
 	}
 }
 

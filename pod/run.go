@@ -104,16 +104,28 @@ func (r *Runtime) podNamed(s *spec.Sandbox) *Pod {
 // startPause brings the pod's pause up and connects to it. Meanwhile the pod's Network makes ready for the pod, and connects its network namespace as
 // soon as there is one. What fails first ends the other.
 func (p *Pod) startPause(ctx context.Context) error {
+	n, err := p.rt.getNursery(ctx)
+	if err != nil {
+		return err
+	}
 	files := fds{}
 	defer files.close()
 	netns := newPendingNetNS()
 	defer netns.close()
+	var launched error
 	work, both := errgroup.WithContext(ctx)
 	if p.networked() {
 		work.Go(p.rt.caught(func() error { return p.addToNetwork(both, netns.await) }))
 	}
-	work.Go(p.rt.caught(func() error { return p.launchPause(both, files, netns) }))
-	if err := work.Wait(); err != nil {
+	work.Go(p.rt.caught(func() error {
+		launched = p.launchPause(both, n, files, netns)
+		return launched
+	}))
+	err = work.Wait()
+	if launched != nil && errors.Is(err, ctx.Err()) {
+		return launched // time is up for both, and one of them knows what it hung in
+	}
+	if err != nil {
 		return err
 	}
 	if p.spec.OwnNetwork() {
@@ -128,11 +140,7 @@ func (p *Pod) startPause(ctx context.Context) error {
 }
 
 // launchPause has the nursery clone the pod's pause, and meets it.
-func (p *Pod) launchPause(ctx context.Context, files fds, netns pendingNetNS) error {
-	n, err := p.rt.getNursery(ctx)
-	if err != nil {
-		return err
-	}
+func (p *Pod) launchPause(ctx context.Context, n *pause.Nursery, files fds, netns pendingNetNS) error {
 	if err := p.podFiles(ctx, n, files); err != nil {
 		return err
 	}
@@ -159,7 +167,7 @@ func (p *Pod) launchPause(ctx context.Context, files fds, netns pendingNetNS) er
 	proc, err := n.Clone(longer, pause.Clone{
 		ID: pauseID(p.id), Kind: pause.KindPause, Flags: launch.PodFlags(p.spec), Tape: wire, FDs: passed, Listen: listen, Name: p.id[:31],
 	})
-	// pause's copies are the last ones from here on: if it dies, nobody waits for it.
+	// pause's copies are the last ones as soon as the nursery has answered: if it dies, nobody waits for it.
 	listen.Close()
 	theirs.Close()
 	if err != nil {
@@ -180,10 +188,14 @@ func (p *Pod) launchPause(ctx context.Context, files fds, netns pendingNetNS) er
 // meetPause pins the pod's network namespace and hands it on as soon as it is set up, and connects to pause, which plays the rest of its tape meanwhile.
 func (p *Pod) meetPause(ctx context.Context, t *tape.Tape, proc *pause.Process, ready *os.File, netns pendingNetNS) error {
 	if p.spec.OwnNetwork() {
-		if err := awaitReady(ctx, t, ready, proc); err != nil {
+		// ErrClosed: the nursery has died and can't be asked for the tape's end any more; the pause that it cloned lives on, or else has no namespace.
+		if err := awaitReady(ctx, t, ready, proc); err != nil && !errors.Is(err, os.ErrClosed) {
 			return err
 		}
 		ns, err := p.pinNetwork()
+		if err != nil && ended(proc.PIDFD) {
+			return errNoPause
+		}
 		if err != nil {
 			return err
 		}

@@ -29,7 +29,7 @@
 //
 // # Locks
 //
-// A lease's turn is held across all the work on a pod. Network.table is held while the rules change, across calls of the kernel,
+// A lease's turn is held across all the work on a pod, and while Add waits for its namespace. Network.table is held while the rules change, across calls of the kernel,
 // which takes one change at a time anyway. Network.mu guards what is in memory and is held across no system call.
 // Order: turn, table, mu.
 package bridge

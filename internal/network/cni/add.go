@@ -23,10 +23,13 @@ func (n *Network) Add(ctx context.Context, p Pod) (*Result, error) {
 	n.mu.Lock()
 	a := e.rec
 	n.mu.Unlock()
-	if err := n.getReady(ctx, conf, &a, &p); err != nil {
+	if err := n.getReady(ctx, &a, &p); err != nil {
 		return nil, errors.Join(err, n.forget(e))
 	}
 	defer n.turns.Release(1)
+	if err := n.use(conf); err != nil {
+		return nil, errors.Join(err, n.forget(e))
+	}
 	c := &chain{n: n, verb: "ADD", conf: conf, a: &a, netns: a.NetNS, limit: n.cfg.Timeout}
 	err = c.within(ctx, func(ctx context.Context) (err error) {
 		a.Result, err = c.add(ctx)
@@ -71,10 +74,7 @@ func (n *Network) intend(conf *conf, p *Pod) (*entry, error) {
 }
 
 // getReady writes the attachment's record, after which there may be something to take back, and waits for the pod's namespace and for a turn.
-func (n *Network) getReady(ctx context.Context, conf *conf, a *attachment, p *Pod) error {
-	if err := n.use(conf); err != nil {
-		return err
-	}
+func (n *Network) getReady(ctx context.Context, a *attachment, p *Pod) error {
 	if err := n.records.save(a); err != nil {
 		return err
 	}

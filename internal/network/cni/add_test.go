@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -278,8 +279,15 @@ func TestAddWaitsForTheNamespace(t *testing.T) {
 		if err := <-done; !errors.Is(err, outcome) {
 			t.Errorf("%v, want %v", err, outcome)
 		}
-		if outcome != nil && len(r.records())+len(r.calls()) > 0 {
+		if outcome == nil {
+			continue
+		}
+		if len(r.records())+len(r.calls()) > 0 {
 			t.Errorf("without a namespace: records %q, calls %q", r.records(), r.calls())
+		}
+		// A GC would take others' pods on a network for stale that podlet never had one on.
+		if _, err := os.Stat(r.path("state/networks/net")); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the network is noted as used: %v", err)
 		}
 	}
 	if got := r.called("one ADD p1"); got != 1 {

@@ -18,7 +18,7 @@ import (
 // synced: podlet's death loses nothing, and what a power cut tears is not JSON any more. ADD's result alone may follow in the same file.
 type attachment struct {
 	Pod string `json:"pod"`
-	// NetNS is where the pod's namespace was pinned.
+	// NetNS is where the pod's namespace is pinned once there is one, which is before the first plugin runs.
 	NetNS string `json:"netns"`
 	// File is the name of the configuration's file, Conf what was in it.
 	File string          `json:"file"`
