@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"unicode"
 )
 
 // Limits. Kubelets send at most 3 servers, and 32 domains of 2048 bytes together (the Kubernetes API's own limits).
@@ -73,14 +74,16 @@ func checkServer(server string) error {
 	return nil
 }
 
+// checkSearch refuses only what would be read as more than one domain. Kubelets copy the node's own list, with words in it that libc takes or passes over
+// (".example.com", "~."): pods of such a node are to start.
 func checkSearch(domain string) error {
-	if domain == "." {
-		return nil
-	}
 	if domain == "" || len(domain) > maxDomain {
 		return fmt.Errorf("%w: DNS search domain %.100q of %d bytes; it must have 1 to %d", ErrInvalid, domain, len(domain), maxDomain)
 	}
-	return checkDomain("DNS search domain", domain)
+	if strings.ContainsFunc(domain, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
+		return fmt.Errorf("%w: DNS search domain %.100q: blanks and control characters are not allowed", ErrInvalid, domain)
+	}
+	return nil
 }
 
 func checkOption(option string) error {
