@@ -7,7 +7,8 @@
  * ring: from the push of its FILE record on it is the writer's, and only the writer closes it.
  *
  * Files are written with pwrite at an offset of the writer's own, never at the file's: so whoever takes over from a writer that was
- * killed repeats its last, uncommitted write in place, and no line is lost or doubled.
+ * killed repeats its last, uncommitted write in place, and no line is lost or doubled. Whoever else writes to the file is followed, not
+ * overtaken; only lines that are written at the very same moment can meet.
  */
 #include "format.h"
 #include "memory.h"
@@ -22,6 +23,7 @@
 
 static u8 out[128u << 10] __attribute__((aligned(ARCH_PAGE)));
 static int charged;	/* 1: to the pod, whose limits it meets */
+static int repeats;	/* 1: the next step may be one that the writer before had begun */
 
 static int same_file(int a, int b)
 {
@@ -74,12 +76,16 @@ static u64 write_out(const struct log_file *f, const u8 *text, u64 n, int *error
 	return done;
 }
 
-/* Somebody may have emptied the file to get space back; where it ends now is where to go on, not behind a hole. */
-static void follow_truncation(struct log_file *f)
+/*
+ * Somebody may have emptied the file to get space back, or written to it, as another container with the same log path does: where it ends now is
+ * where to go on. But what lies behind the offset after a failure is a torn line, and as a writer begins what the one before wrote and didn't
+ * commit: these are written over.
+ */
+static void follow_end(struct log_file *f)
 {
 	struct stat st;
 
-	if (!f->stream && sys_fstat(f->fd, &st) == 0 && (u64)st.st_size < f->offset)
+	if (!f->stream && sys_fstat(f->fd, &st) == 0 && ((u64)st.st_size < f->offset || (f->error == 0 && !repeats)))
 		f->offset = (u64)st.st_size;
 }
 
@@ -100,7 +106,7 @@ static void write_lines(struct log_file *f, const u8 *text, u64 n)
 	int error;
 	u64 wrote, whole;
 
-	follow_truncation(f);
+	follow_end(f);
 	wrote = write_out(f, text, n, &error);
 	whole = error == 0 ? n : format_behind_newline(text, wrote);
 	f->offset += whole;
@@ -125,7 +131,7 @@ static void try_again(struct log_file *f)
 		return;
 	}
 	n = format_lost(line, sys_clock(CLOCK_REALTIME), f->lost_lines, f->lost_bytes, f->error);
-	follow_truncation(f);
+	follow_end(f);
 	/* The torn line that couldn't be cut off when it was torn. */
 	if (!f->stream)
 		sys_ftruncate(f->fd, f->offset);
@@ -203,6 +209,7 @@ int writer_step(struct ring *r)
 		break;
 	}
 	heard = ring_commit(r, &c);
+	repeats = 0;
 	/* Behind the commit, so that no successor closes it again: the number may be another file's by then. */
 	if (done >= 0)
 		sys_close(done);
@@ -252,6 +259,12 @@ static void join(const struct writer *w)
 			charged = 1;
 }
 
+void writer_recover(struct ring *r)
+{
+	ring_recover(r);
+	repeats = 1;
+}
+
 void writer_main(struct ring *r, const struct writer *w)
 {
 	int result, heard;
@@ -259,7 +272,7 @@ void writer_main(struct ring *r, const struct writer *w)
 	title_role("podlet-logger");
 	/* A pod with the host's PID namespace has no guard that takes the writer along. */
 	sys_prctl(PR_SET_PDEATHSIG, SIGKILL, 0);
-	ring_recover(r);
+	writer_recover(r);
 	/* Joining may take many milliseconds on v1. What a short process wrote shall be in its log by then; a flood can wait. */
 	heard = some_steps(r, FIRST_STEPS);
 	if (w->place == WRITER_LEAVES)

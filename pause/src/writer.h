@@ -28,4 +28,7 @@ void __attribute__((noreturn)) writer_main(struct ring *r, const struct writer *
  */
 int writer_step(struct ring *r);
 
+/* Takes over from a writer that may have been killed at any moment. */
+void writer_recover(struct ring *r);
+
 #endif

@@ -576,6 +576,10 @@ static void test_writer_same_file(void)
 	ring_push_control(r, RECORD_FILE, 1, 1, (u64)a);
 	say(1, "one\n");
 	all_steps();
+	/* The disk was full in the middle of a line. */
+	r->files[1].error = ENOSPC;
+	r->files[1].lost_lines = 1;
+	r->files[1].lost_bytes = 4;
 	torn = open(PLACE "/same", O_WRONLY | O_CLOEXEC);
 	CHECK(sys_lseek(torn, 0, 2) == 41 + 3 && sys_write(torn, "2026", 4) == 4 && sys_close(torn) == 0);
 	again = open(PLACE "/same", O_WRONLY | O_CLOEXEC);
@@ -583,8 +587,28 @@ static void test_writer_same_file(void)
 	say(1, "two\n");
 	ring_push_control(r, RECORD_END, 1, 0, 0);
 	all_steps();
-	has(PLACE "/same", AT "stdout F one\n" AT "stdout F two\n");
+	/* The line that tells of the gap has the time of now. */
+	u64 n = content(PLACE "/same"), one = strlen(AT "stdout F one\n");
+	memcpy(formatted + one, AT, strlen(AT));
+	const char *want = AT "stdout F one\n" AT "stderr F podlet: the log could not be written (errno 28): lost here 1 lines, 4 bytes\n" AT "stdout F two\n";
+	CHECK(n == strlen(want) && memcmp(formatted, want, n) == 0);
 	CHECK(!is_open(a) && !is_open(again));
+}
+
+/* Somebody else writes to the file, as another container with the same log path does: nobody's lines are written over. */
+static void test_writer_shared_file(void)
+{
+	int a = open_log(PLACE "/shared"), others = open(PLACE "/shared", O_WRONLY | O_APPEND | O_CLOEXEC);
+
+	ring_push_control(r, RECORD_FILE, 1, 1, (u64)a);
+	say(1, "one\n");
+	all_steps();
+	CHECK(sys_write(others, AT "stdout F other\n", strlen(AT "stdout F other\n")) > 0);
+	say(1, "two\n");
+	ring_push_control(r, RECORD_END, 1, 0, 0);
+	all_steps();
+	has(PLACE "/shared", AT "stdout F one\n" AT "stdout F other\n" AT "stdout F two\n");
+	sys_close(others);
 }
 
 /* A writer that was killed behind its write and before its commit. */
@@ -607,12 +631,12 @@ static void test_writer_again(void)
 	memcpy(&r->files[1], files, sizeof(files));
 	r->current = current;
 	say(1, "four\n");
-	ring_recover(r);
+	writer_recover(r);
 	all_steps();
 	has(PLACE "/a", AT "stdout F one\n" AT "stdout F two\n" AT "stdout F three\n" AT "stdout F four\n");
 	/* Killed behind the commit and before the slot's copy of it. */
 	memset(&r->files[1], 0xff, sizeof(r->files[1]));
-	ring_recover(r);
+	writer_recover(r);
 	say(1, "five\n");
 	ring_push_control(r, RECORD_END, 1, 0, 0);
 	all_steps();
@@ -699,6 +723,7 @@ static void test_writer(void)
 	CHECK(r != 0);
 	test_writer_switch();
 	test_writer_same_file();
+	test_writer_shared_file();
 	test_writer_again();
 	test_writer_full_disk();
 	test_writer_errors();
