@@ -24,7 +24,7 @@ func (r *Runtime) Attach(ctx context.Context, id string, s *Streams) error {
 	if err != nil {
 		return err
 	}
-	r.log.Info("attach", "container", c.name(), "id", id, "stdin", s.Stdin != nil, "tty", s.TTY)
+	r.log.Info("attach", "container", c.name(), "id", c.id, "stdin", s.Stdin != nil, "tty", s.TTY)
 	if err := c.attach(ctx, s); err != nil {
 		return fmt.Errorf("attach to container %s: %w", c.name(), err)
 	}
@@ -40,12 +40,15 @@ func (r *Runtime) MayAttach(ctx context.Context, id string, tty bool) error {
 	if err != nil {
 		return err
 	}
-	return c.checkTTY(tty)
+	if err := c.checkTTY(tty); err != nil {
+		return fmt.Errorf("attach to container %s: %w", c.name(), err)
+	}
+	return nil
 }
 
 func (c *Container) checkTTY(tty bool) error {
 	if tty != c.spec.TTY {
-		return fmt.Errorf("attach to container %s: tty is %v, and the container's is %v: %w", c.name(), tty, c.spec.TTY, ErrInvalid)
+		return fmt.Errorf("tty is %v, and the container's is %v: %w", tty, c.spec.TTY, ErrInvalid)
 	}
 	return nil
 }

@@ -22,26 +22,29 @@ func (r *Runtime) CreateContainer(ctx context.Context, podID string, s *spec.Con
 		return "", err
 	}
 	key := fmt.Sprintf("container %s %q %d", p.id, s.Name, s.Attempt)
-	return r.starts.do(ctx, key, func() (string, error) { return p.create(ctx, s) })
+	id, err := r.flights.do(ctx, key, func() (string, error) { return p.create(ctx, s) })
+	if err != nil {
+		return "", fmt.Errorf("create container %s/%s: %w", p.name(), s.Name, err)
+	}
+	return id, nil
 }
 
 func (p *Pod) create(ctx context.Context, s *spec.Container) (_ string, err error) {
-	name := p.name() + "/" + s.Name
 	if err := p.admits(s); err != nil {
-		return "", fmt.Errorf("create container %s: %w", name, err)
+		return "", err
 	}
 	want := *s
 	want.Mounts = slices.Clone(s.Mounts)
 	c := p.newContainer(newID(), &want)
 	img, err := p.rt.images.Hold(s.Image, c.id)
 	if err != nil {
-		return "", fmt.Errorf("create container %s: image %q: %w", name, s.Image, err)
+		return "", fmt.Errorf("image %q: %w", s.Image, err)
 	}
 	var back undo
 	defer func() { back.unless(&err) }()
 	back.add(func(context.Context) error { c.releaseImages(); return nil })
 	if err := c.findVolumeImages(); err != nil {
-		return "", fmt.Errorf("create container %s: %w", name, err)
+		return "", err
 	}
 
 	want.ImageID = img.ID.String()
@@ -50,18 +53,18 @@ func (p *Pod) create(ctx context.Context, s *spec.Container) (_ string, err erro
 	}
 	c.rec = containerRecord{Spec: &want, Image: imageConfig(&img.Config), State: Created, Created: time.Now()}
 	if err := c.resolve(&img); err != nil {
-		return "", fmt.Errorf("create container %s: %w", name, err)
+		return "", err
 	}
 	if _, err := spec.ImageVolumes(&want, c.rec.Image, &p.rt.machine); err != nil {
-		return "", fmt.Errorf("create container %s: %w: %w", name, ErrInvalid, err)
+		return "", fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	back.add(func(context.Context) error { return os.RemoveAll(p.rt.layerDir(c.id)) })
 	if err := p.makeLayer(c.id, img.LayerDirs()); err != nil {
-		return "", fmt.Errorf("create container %s: writable layer: %w", name, err)
+		return "", fmt.Errorf("writable layer: %w", err)
 	}
 	back.add(func(context.Context) error { return p.rt.records.Delete(p.id, record.Container(c.id)) })
 	if err := ctx.Err(); err != nil {
-		return "", fmt.Errorf("create container %s: %w", name, err)
+		return "", err
 	}
 	return c.id, p.enlist(c)
 }
@@ -71,15 +74,15 @@ func (p *Pod) enlist(c *Container) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.mu.rec.State != PodReady {
-		return fmt.Errorf("create container %s: the pod is not ready: %w", c.name(), ErrState)
+		return fmt.Errorf("the pod is not ready: %w", ErrState)
 	}
 	for _, other := range p.mu.containers {
 		if other.rec.State != removed && other.rec.Spec.Name == c.spec.Name && other.rec.Spec.Attempt == c.spec.Attempt {
-			return fmt.Errorf("container %s (attempt %d) is there already as %s: %w", c.name(), c.spec.Attempt, other.id, ErrExists)
+			return fmt.Errorf("its attempt %d is there already as %s: %w", c.spec.Attempt, other.id, ErrExists)
 		}
 	}
 	if err := c.saveLocked(func(*containerRecord) {}); err != nil {
-		return fmt.Errorf("create container %s: %w", c.name(), err)
+		return err
 	}
 	p.mu.containers[c.id] = c
 	p.tellLocked(c.id, EventCreated)

@@ -13,7 +13,7 @@ import (
 type EventType int
 
 // The types. Started means that the record says so, right before the program gets to run; one that can't be executed ends at once, with
-// ReasonCannotRun.
+// reason ContainerCannotRun. A start that is taken back has no EventStopped, though it may have an EventStarted.
 const (
 	EventCreated EventType = iota
 	EventStarted

@@ -43,7 +43,7 @@ func (r *Runtime) Exec(ctx context.Context, id string, args []string, s *Streams
 	if err := c.checkCommand(args); err != nil {
 		return 0, err
 	}
-	r.log.Info("exec", "container", c.name(), "id", id, "command", args[0], "tty", s.TTY)
+	r.log.Info("exec", "container", c.name(), "id", c.id, "command", args[0], "tty", s.TTY)
 	if code, err = c.exec(ctx, args, s); err != nil {
 		return 0, fmt.Errorf("exec %q in container %s: %w", args[0], c.name(), err)
 	}

@@ -71,16 +71,12 @@ func members(leader int) ([]int, error) {
 	if leader == 0 {
 		return nil, nil
 	}
-	entries, err := os.ReadDir("/proc")
+	pids, err := processes()
 	if err != nil {
 		return nil, err
 	}
 	parent, in := map[int]int{}, map[int]bool{leader: true}
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
+	for _, pid := range pids {
 		p, session, alive := family(pid)
 		if !alive {
 			continue

@@ -40,7 +40,7 @@ func (c *Container) killedWithPod(why string) {
 		c.pod.mu.Unlock()
 		return
 	}
-	c.endLocked(ending{at: time.Now(), code: exitKilled, reason: ReasonError, message: why})
+	c.endLocked(ending{at: time.Now(), code: exitKilled, reason: reasonError, message: why})
 	c.pod.mu.Unlock()
 	c.pod.rt.janitor.clear(c)
 }
@@ -76,14 +76,11 @@ func (c *Container) dropPidfdLocked() {
 func (c *Container) verdict(s pause.State) ending {
 	if s.Errno != 0 {
 		c.failed = c.launchFailure(s)
-		return ending{at: s.Exited, code: exitCannotRun, reason: ReasonCannotRun, message: c.failed.Error()}
+		return ending{at: s.Exited, code: exitCannotRun, reason: reasonCannotRun, message: c.failed.Error()}
 	}
-	e := ending{at: s.Exited, code: s.Status.ExitStatus(), reason: ReasonError}
-	if s.Status.Signaled() {
-		e.code = 128 + int(s.Status.Signal())
-	}
+	e := ending{at: s.Exited, code: exitCode(s), reason: reasonError}
 	if e.code == 0 {
-		e.reason = ReasonCompleted
+		e.reason = reasonCompleted
 	}
 	if !s.Status.Signaled() || s.Status.Signal() != unix.SIGKILL || c.group == nil {
 		return e
@@ -95,7 +92,7 @@ func (c *Container) verdict(s pause.State) ending {
 	}
 	// The counter is cumulative and counts children as well: only a kill since the last look, of a process that ended by SIGKILL, is meant.
 	if kills > c.rec.OOMKills {
-		e.reason = ReasonOOMKilled
+		e.reason = reasonOOMKilled
 		e.message = fmt.Sprintf("the container's first process was killed for want of memory; the container's limit is %s", memoryLimit(c.rec.Spec.Resources.MemoryLimitBytes))
 	}
 	return e

@@ -99,7 +99,7 @@ func (p *Pod) pidfd() (*os.File, error) {
 const lostTime = time.Second
 
 // pauseLost handles the end of the connection: pause has ended, or has hung up on a podlet that didn't read for long, or the pod is being torn
-// down, which is whoever's business who does that.
+// down, and whoever does that sees to the rest.
 func (p *Pod) pauseLost(conn *pause.Conn) {
 	pidfd, err := p.pidfd()
 	if err != nil {
@@ -250,7 +250,7 @@ func (p *Pod) anyRuns() bool {
 	return false
 }
 
-// letGo ends the connection to pause without ending pause, and statistics. Close waits for processEnded, which takes the pod's lock.
+// letGo closes the pod's meters and the connection to pause, which lives on. Not under p.mu: conn.Close waits for processEnded, which takes it.
 func (p *Pod) letGo() {
 	p.meters.end()
 	if conn := p.conn(); conn != nil {

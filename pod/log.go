@@ -16,7 +16,8 @@ import (
 const (
 	// turnTime is how long the log writer may take to turn to the file of the rotation before.
 	turnTime = 2 * time.Second
-	// answerTime is how long the answer to ReopenLog takes to its caller, at most as a rule: some 0.2 ms, and many times that on a busy machine.
+	// answerTime is how long podlet waits after ReopenLog has returned until it lets pause write to the new file: by then the caller has the answer, which
+	// takes 0.2 ms, on a busy machine many times that.
 	answerTime = 50 * time.Millisecond
 	// followTime is how long podlet tries to have a container's log written where it belongs.
 	followTime = 10 * time.Second
@@ -26,7 +27,7 @@ const (
 	twoStepVersion = 2
 )
 
-// logTurns are the rotations of a container's log, one at a time: pauses of before this rule lose an answer where they are asked twice.
+// logTurns are the rotations of a container's log, one at a time: a pause older than twoStepVersion answers only one of two requests for the same log.
 type logTurns struct {
 	// busy holds a token from the beginning of a rotation until pause has turned to the new file.
 	busy chan struct{}

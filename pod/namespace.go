@@ -9,8 +9,8 @@ import (
 	"podlet/pause"
 )
 
-// NamespaceTypes are the seven types as /proc/PID/ns spells them (namespaces(7)).
-var NamespaceTypes = []string{"mnt", "pid", "net", "ipc", "uts", "user", "cgroup"}
+// namespaceTypes are the seven types as /proc/PID/ns spells them (namespaces(7)).
+var namespaceTypes = []string{"mnt", "pid", "net", "ipc", "uts", "user", "cgroup"}
 
 // errNoPause says that the pod's pause has ended, and its namespaces with it.
 var errNoPause = fmt.Errorf("the pod's pause has ended: %w", ErrState)
@@ -36,7 +36,7 @@ func (p *Pod) openNamespace(kind string) (*os.File, error) {
 	defer ns.Close()
 	fd, err := unix.IoctlRetInt(int(ns.Fd()), unix.NS_GET_USERNS)
 	if err != nil {
-		return nil, fmt.Errorf("ask the %s namespace of pod %s for its user namespace: %w", owned, p.name(), err)
+		return nil, fmt.Errorf("ask the pod's %s namespace for its user namespace: %w", owned, err)
 	}
 	unix.CloseOnExec(fd)
 	return os.NewFile(uintptr(fd), "user namespace of "+p.name()), nil
@@ -60,13 +60,13 @@ func openNamespace(pidfd *os.File, kind string) (*os.File, error) {
 	return f, nil
 }
 
-// Namespaces gives the inode of each namespace of the process behind pidfd, and its pid on the node.
+// namespaces gives the inode of each namespace of the process behind pidfd, and its pid on the node.
 func namespaces(pidfd *os.File) (pid int, inodes map[string]uint64, err error) {
 	if pid, err = pause.PID(pidfd); err != nil {
 		return 0, nil, err
 	}
 	inodes = map[string]uint64{}
-	for _, kind := range NamespaceTypes {
+	for _, kind := range namespaceTypes {
 		var st unix.Stat_t
 		if err := unix.Stat(fmt.Sprintf("/proc/%d/ns/%s", pid, kind), &st); err != nil {
 			return 0, nil, fmt.Errorf("stat the %s namespace of process %d: %w", kind, pid, err)

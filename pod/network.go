@@ -28,7 +28,7 @@ type Network interface {
 	Check(ctx context.Context) error
 	// SetPodCIDRs notes the subnets of the node's pods as the kubelet says them, which it does once and as a hint (CRI NetworkConfig).
 	SetPodCIDRs(list []netip.Prefix) error
-	// Describe tells of the network for a person to read, as what can be made JSON. It waits for nothing.
+	// Describe tells of the network for people, as a value that encoding/json takes. It waits for nothing.
 	Describe() any
 }
 
@@ -36,7 +36,8 @@ type Network interface {
 type NetworkPod struct {
 	ID   string
 	Spec *spec.Sandbox
-	// NetNS is where the namespace is pinned, once there is one and as far as there still is.
+	// NetNS is the path of its pin. The namespace is there from when Add's netns returns until after Leave, but for a restart of the node; the path is
+	// always set.
 	NetNS string
 	// Has is what Add gave; nil before Add, and where it isn't known how far Add came.
 	Has *Attachment
@@ -65,7 +66,7 @@ func (p *Pod) forNetwork() NetworkPod {
 // checkNetwork refuses what can't be had without a Network.
 func (r *Runtime) checkNetwork(s *spec.Sandbox) error {
 	if r.cfg.Network == nil && s.OwnNetwork() && len(s.Ports) > 0 {
-		return fmt.Errorf("host port %d of pod %s/%s: %w: podlet serves without a pod network that could map it", s.Ports[0].HostPort, s.Namespace, s.Name, ErrUnsupported)
+		return fmt.Errorf("host port %d: %w: podlet serves without a pod network that could map it", s.Ports[0].HostPort, ErrUnsupported)
 	}
 	return nil
 }
@@ -124,24 +125,24 @@ func (p *Pod) linkSysctls(ctx context.Context, netns NetNS) error {
 		for _, s := range list {
 			// Below net the kernel shows each thread its own namespace's.
 			if err := os.WriteFile("/proc/sys/"+s.Path, []byte(s.Value), 0); err != nil {
-				return fmt.Errorf("set sysctl %s of pod %s: %w", s.Path, p.name(), err)
+				return fmt.Errorf("set sysctl %s: %w", s.Path, err)
 			}
 		}
 		return nil
 	})
 }
 
-// partFromNetwork takes back what has to be taken back inside the pod's namespace, while there is one.
-func (p *Pod) partFromNetwork(ctx context.Context) error {
+// leaveNetwork takes back what has to be taken back inside the pod's namespace, while there is one.
+func (p *Pod) leaveNetwork(ctx context.Context) error {
 	if !p.networked() {
 		return nil
 	}
 	return p.rt.cfg.Network.Leave(ctx, p.forNetwork())
 }
 
-// leaveNetwork takes back what the pod has of its Network. The pod's status shows no address from then on; nor is one shown ready without its
-// addresses, if it is only learning of its end.
-func (p *Pod) leaveNetwork(ctx context.Context) error {
+// removeFromNetwork takes back what the pod has of its Network. From then on the status shows no address. A status that still reads ready, as podlet
+// is only learning of the pod's end, keeps them: a ready pod is never shown without.
+func (p *Pod) removeFromNetwork(ctx context.Context) error {
 	if !p.spec.OwnNetwork() {
 		return nil
 	}

@@ -3,10 +3,7 @@ package pod
 import (
 	"context"
 	"fmt"
-	"os"
 	"sync"
-
-	"golang.org/x/sys/unix"
 
 	"podlet/internal/mount"
 	"podlet/pause"
@@ -30,7 +27,7 @@ func (n *nursery) close() error {
 	return err
 }
 
-// get returns a nursery that was alive a moment ago.
+// getNursery gives a nursery that was alive a moment ago.
 func (r *Runtime) getNursery(ctx context.Context) (*pause.Nursery, error) {
 	n := &r.nursery
 	n.mu.Lock()
@@ -60,8 +57,8 @@ func (r *Runtime) startNursery(ctx context.Context) (*pause.Nursery, error) {
 		return nil, err
 	}
 	defer root.Close()
-	if err := fill(root, launch.NurseryDirs, launch.NurseryFiles, nil); err != nil {
-		return nil, err
+	if err := fill(root, launch.NurseryDirs, launch.NurseryFiles, nil, owner{}); err != nil {
+		return nil, fmt.Errorf("fill its root: %w", err)
 	}
 	maskDir, err := r.mounts.MaskDir()
 	if err != nil {
@@ -102,50 +99,4 @@ func (r *Runtime) pauseReaped(n *pause.Nursery, s pause.State) {
 	if err := n.Ack(ctx, s.ID); err != nil && r.life.Err() == nil {
 		r.log.Warn("the nursery did not take the acknowledgement of an exit", "error", err)
 	}
-}
-
-// owner is who a directory made for a pod belongs to.
-type owner struct{ uid, gid int }
-
-// fill makes directories and files in the file system behind root, which nobody else can see yet.
-func fill(root *os.File, dirs, files []string, content map[string][]byte, owners ...owner) error {
-	for _, dir := range dirs {
-		if err := unix.Mkdirat(int(root.Fd()), dir, 0o755); err != nil {
-			return fmt.Errorf("mkdir %s in a pod's tmpfs: %w", dir, err)
-		}
-		if err := give(root, dir, owners); err != nil {
-			return err
-		}
-	}
-	for _, file := range files {
-		if err := write(root, file, content[file]); err != nil {
-			return err
-		}
-		if err := give(root, file, owners); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func write(root *os.File, file string, content []byte) error {
-	fd, err := unix.Openat(int(root.Fd()), file, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_CLOEXEC, 0o644)
-	if err != nil {
-		return fmt.Errorf("create %s in a pod's tmpfs: %w", file, err)
-	}
-	f := os.NewFile(uintptr(fd), file)
-	defer f.Close()
-	if _, err := f.Write(content); err != nil {
-		return fmt.Errorf("write a pod's %s: %w", file, err)
-	}
-	return nil
-}
-
-func give(root *os.File, path string, owners []owner) error {
-	for _, o := range owners {
-		if err := unix.Fchownat(int(root.Fd()), path, o.uid, o.gid, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-			return fmt.Errorf("chown %s in a pod's tmpfs: %w", path, err)
-		}
-	}
-	return nil
 }

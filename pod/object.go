@@ -158,7 +158,7 @@ func (c *Container) forceLocked(change func(*containerRecord)) (saved bool) {
 		return true
 	}
 	c.pod.rt.log.Error("a container's record can't be written; after a restart of podlet it will read as before",
-		"container", c.id, "name", c.name(), "error", err)
+		"container", c.name(), "id", c.id, "error", err)
 	change(&c.rec)
 	c.publishLocked()
 	return false

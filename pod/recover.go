@@ -156,7 +156,7 @@ func (c *Container) rebooted() {
 		return
 	}
 	c.rec.State, c.rec.Finished = Exited, time.Now()
-	c.rec.ExitCode, c.rec.Reason, c.rec.Message = exitNodeRebooted, ReasonRebooted, "the node was restarted"
+	c.rec.ExitCode, c.rec.Reason, c.rec.Message = exitNodeRebooted, reasonRebooted, "the node was restarted"
 	c.unsaved = true
 }
 
@@ -375,7 +375,7 @@ func (c *Container) vanished() {
 	c.pod.mu.Lock()
 	state, starting := c.rec.State, c.starting != nil
 	if state == Running {
-		c.endLocked(ending{at: time.Now(), code: exitUnknown, reason: ReasonUnknown, message: "it ended while no podlet was there, and how is not known"})
+		c.endLocked(ending{at: time.Now(), code: exitUnknown, reason: reasonUnknown, message: "it ended while no podlet was there, and how is not known"})
 	}
 	c.pod.mu.Unlock()
 	if state == Running {

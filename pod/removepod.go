@@ -41,7 +41,7 @@ func (p *Pod) remove(ctx context.Context) error {
 	p.mu.Unlock()
 	for _, c := range containers {
 		if err := c.remove(ctx); err != nil {
-			return fmt.Errorf("container %s: %w", c.name(), err)
+			return fmt.Errorf("container %s: %w", c.spec.Name, err)
 		}
 	}
 	p.rt.mu.Lock()

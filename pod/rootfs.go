@@ -1,7 +1,6 @@
 package pod
 
 import (
-	"context"
 	"fmt"
 	"os"
 
@@ -13,7 +12,7 @@ import (
 )
 
 // rootFiles makes the detached mounts of a container's tree, and tells of each volume whether it is a file.
-func (c *Container) rootFiles(ctx context.Context, files fds) (volumes []bool, err error) {
+func (c *Container) rootFiles(files fds) (volumes []bool, err error) {
 	m := c.pod.rt.mounts
 	userns, err := c.idMapping(c.pod.spec.UserNS)
 	if err != nil {
@@ -53,11 +52,12 @@ func (c *Container) rootFiles(ctx context.Context, files fds) (volumes []bool, e
 	if err != nil {
 		return nil, err
 	}
-	return volumes, c.dropUnused(files, volumes)
+	c.dropUnused(files, volumes)
+	return volumes, nil
 }
 
 // dropUnused closes what a volume has taken the place of.
-func (c *Container) dropUnused(files fds, volumes []bool) error {
+func (c *Container) dropUnused(files fds, volumes []bool) {
 	wanted := map[spec.Source]bool{}
 	for _, a := range spec.Attachments(c.pod.spec, c.spec, &c.pod.rt.machine, volumes) {
 		wanted[a.Source] = true
@@ -68,7 +68,6 @@ func (c *Container) dropUnused(files fds, volumes []bool) error {
 			delete(files, name)
 		}
 	}
-	return nil
 }
 
 // idMapping gives the mapping for idmapped mounts; nil for none.
@@ -135,8 +134,8 @@ func (c *Container) openCgroupMounts(files fds) error {
 	if machine.Unified {
 		dirs = append(dirs, "unified")
 	}
-	if err := fill(tmpfs, dirs, nil, nil); err != nil {
-		return err
+	if err := fill(tmpfs, dirs, nil, nil, owner{}); err != nil {
+		return fmt.Errorf("fill the cgroup tmpfs: %w", err)
 	}
 	if err := unix.MountSetattr(int(tmpfs.Fd()), "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}); err != nil {
 		return fmt.Errorf("make the cgroup tmpfs read-only: %w", err)

@@ -27,15 +27,19 @@ const shmInodes = 65536
 // metadata while the first is under way waits for it and has its result.
 func (r *Runtime) RunPod(ctx context.Context, s *spec.Sandbox) (string, error) {
 	key := fmt.Sprintf("pod %q %q %q %d", s.Namespace, s.Name, s.UID, s.Attempt)
-	return r.starts.do(ctx, key, func() (string, error) { return r.runPod(ctx, s) })
+	id, err := r.flights.do(ctx, key, func() (string, error) { return r.runPod(ctx, s) })
+	if err != nil {
+		return "", fmt.Errorf("run pod %s/%s: %w", s.Namespace, s.Name, err)
+	}
+	return id, nil
 }
 
 func (r *Runtime) runPod(ctx context.Context, s *spec.Sandbox) (_ string, err error) {
 	if other := r.podNamed(s); other != nil {
-		return "", fmt.Errorf("pod %s (uid %s, attempt %d) is there already as %s: %w", other.name(), s.UID, s.Attempt, other.id, ErrExists)
+		return "", fmt.Errorf("it (uid %s, attempt %d) is there already as %s: %w", s.UID, s.Attempt, other.id, ErrExists)
 	}
 	if s.RuntimeHandler != "" {
-		return "", fmt.Errorf("runtime handler %q of pod %s/%s: %w: podlet has the default handler only", s.RuntimeHandler, s.Namespace, s.Name, ErrInvalid)
+		return "", fmt.Errorf("runtime handler %q: %w: podlet has the default handler only", s.RuntimeHandler, ErrInvalid)
 	}
 	if err := r.checkNetwork(s); err != nil {
 		return "", err
@@ -60,10 +64,10 @@ func (r *Runtime) runPod(ctx context.Context, s *spec.Sandbox) (_ string, err er
 		return err
 	})
 	if err := p.startPause(ctx); err != nil {
-		return "", fmt.Errorf("run pod %s: %w", p.name(), err)
+		return "", err
 	}
 	if err := ctx.Err(); err != nil {
-		return "", fmt.Errorf("run pod %s: %w", p.name(), err)
+		return "", err
 	}
 	conn := p.conn()
 	p.mu.Lock()
@@ -133,8 +137,11 @@ func (p *Pod) startPause(ctx context.Context) error {
 			return err
 		}
 	}
-	if p.spec.SharedPID {
-		return p.startInit(ctx)
+	if !p.spec.SharedPID {
+		return nil
+	}
+	if err := p.startInit(ctx); err != nil {
+		return fmt.Errorf("start the first process of its shared PID namespace: %w", err)
 	}
 	return nil
 }
@@ -217,7 +224,7 @@ func (p *Pod) podFiles(ctx context.Context, n *pause.Nursery, files fds) error {
 	if p.spec.UserNS != nil {
 		own, err := p.userNamespace(ctx, n, files)
 		if err != nil {
-			return err
+			return fmt.Errorf("user namespace: %w", err)
 		}
 		root = own
 	}
@@ -234,7 +241,7 @@ func (p *Pod) podFiles(ctx context.Context, n *pause.Nursery, files fds) error {
 		return err
 	}
 	if err := fill(tmpfs, launch.PodDirs, names, content, root); err != nil {
-		return err
+		return fmt.Errorf("fill the pod's tmpfs: %w", err)
 	}
 	if p.spec.HostIPC {
 		return nil
@@ -295,7 +302,7 @@ func awaitReady(ctx context.Context, t *tape.Tape, ready *os.File, proc *pause.P
 	stop := context.AfterFunc(ctx, func() { ready.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if _, err := ready.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("wait until %s is set up: %w", t.Name(), errors.Join(err, ctx.Err()))
+		return fmt.Errorf("wait until it is set up: %w", errors.Join(err, ctx.Err()))
 	}
 	status, err := proc.Status()
 	if err != nil {

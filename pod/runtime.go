@@ -30,13 +30,13 @@ type Runtime struct {
 	janitor janitor
 	layers  layerCounter
 	parents parents
-	starts  flights
+	flights flights
 	events  events
 
 	// life ends with Close; what outlasts a request runs under it.
 	life context.Context
 	end  context.CancelFunc
-	// work are the keepers, the recoveries, the janitor and the counter of writable layers.
+	// work is every goroutine that belongs to the Runtime; the package's comment lists them.
 	work sync.WaitGroup
 
 	mu struct {
@@ -143,6 +143,16 @@ func (r *Runtime) allPods() []*Pod {
 		pods = append(pods, p)
 	}
 	return pods
+}
+
+func (r *Runtime) allContainers() []*Container {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	containers := make([]*Container, 0, len(r.mu.containers))
+	for _, c := range r.mu.containers {
+		containers = append(containers, c)
+	}
+	return containers
 }
 
 // pod finds a pod by its id, or the beginning of it, and waits until it is recovered.

@@ -26,7 +26,7 @@ func (r *Runtime) StartContainer(ctx context.Context, id string) error {
 		return err
 	}
 	// A second call while the first is being taken back waits for that.
-	_, err = r.starts.do(ctx, "start "+c.id, func() (string, error) { return id, c.startOnce(ctx) })
+	_, err = r.flights.do(ctx, "start "+c.id, func() (string, error) { return id, c.startOnce(ctx) })
 	if err != nil {
 		return fmt.Errorf("start container %s: %w", c.name(), err)
 	}
@@ -113,7 +113,7 @@ func (c *Container) cannotRun(cause error) {
 		c.pod.mu.Unlock()
 		return
 	}
-	c.endLocked(ending{at: time.Now(), code: exitCannotRun, reason: ReasonCannotRun, message: cause.Error()})
+	c.endLocked(ending{at: time.Now(), code: exitCannotRun, reason: reasonCannotRun, message: cause.Error()})
 	c.pod.mu.Unlock()
 	c.pod.rt.janitor.clear(c)
 }
@@ -124,7 +124,7 @@ func (c *Container) launch(ctx context.Context, files fds, gate *os.File) error 
 	if err != nil {
 		return err
 	}
-	volumes, err := c.rootFiles(ctx, files)
+	volumes, err := c.rootFiles(files)
 	if err != nil {
 		return err
 	}

@@ -35,13 +35,7 @@ func (r *Runtime) ContainerStats(ctx context.Context, id string) (*ContainerStat
 // podlet doesn't know yet whether they run.
 func (r *Runtime) AllContainerStats(ctx context.Context, want func(*ContainerStatus) bool) []*ContainerStats {
 	r.recoveredPods(ctx)
-	r.mu.RLock()
-	containers := make([]*Container, 0, len(r.mu.containers))
-	for _, c := range r.mu.containers {
-		containers = append(containers, c)
-	}
-	r.mu.RUnlock()
-	return r.runningStats(containers, want)
+	return r.runningStats(r.allContainers(), want)
 }
 
 // runningStats leaves out what can't be read: a node must not go blind for one sick container.

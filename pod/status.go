@@ -27,14 +27,18 @@ const (
 	removed  ContainerState = "removed"
 )
 
-// The reasons that the kubelet knows.
+// The reasons of an end, in the words that other runtimes use and users look for.
 const (
-	ReasonCompleted  = "Completed"
-	ReasonError      = "Error"
-	ReasonOOMKilled  = "OOMKilled"
-	ReasonCannotRun  = "ContainerCannotRun"
-	ReasonRebooted   = "NodeRebooted"
-	ReasonUnknown    = "Unknown"
+	reasonCompleted = "Completed"
+	reasonError     = "Error"
+	reasonOOMKilled = "OOMKilled"
+	reasonCannotRun = "ContainerCannotRun"
+	reasonRebooted  = "NodeRebooted"
+	reasonUnknown   = "Unknown"
+)
+
+// Exit codes of containers that had none of their own.
+const (
 	exitCannotRun    = 128
 	exitKilled       = 137
 	exitNodeRebooted = 255

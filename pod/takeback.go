@@ -14,7 +14,7 @@ import (
 // pidfd is known can be ended and seen to end.
 const cloneTime = 2 * time.Second
 
-// outlast is ctx, but ends as much later.
+// outlast gives a context with ctx's values that ends `by` after ctx, with its cause.
 func outlast(ctx context.Context, by time.Duration) (context.Context, context.CancelFunc) {
 	longer, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
@@ -34,27 +34,36 @@ func (c *Container) takeBack() bool {
 	if !c.endLaunch(ctx) {
 		return false
 	}
-	if err := c.clearGroup(ctx); err != nil {
+	undone, err := c.undoStart(ctx)
+	if err != nil {
 		c.pod.rt.log.Warn("can't take back the start of a container", "container", c.name(), "error", err)
-		return false
+	}
+	return undone
+}
+
+// undoStart takes back what a start has made whose process has ended, and what its record says. It gives false where the container has ended meanwhile.
+func (c *Container) undoStart(ctx context.Context) (undone bool, err error) {
+	if err := c.clearGroup(ctx); err != nil {
+		return false, err
 	}
 	// A volatile overlay leaves a mark in there, so that no second mount takes what the first may have left half-written.
 	work := c.pod.rt.overlayWork(c.id)
 	if err := os.RemoveAll(work); err != nil {
-		return false
+		return false, err
 	}
 	if err := os.Mkdir(work, 0o755); err != nil {
-		return false
+		return false, err
 	}
 	c.pod.mu.Lock()
 	defer c.pod.mu.Unlock()
 	if c.rec.State != Starting && c.rec.State != Running {
-		return false
+		return false, nil
 	}
 	c.failed = nil
-	return c.saveLocked(func(rec *containerRecord) {
+	err = c.saveLocked(func(rec *containerRecord) {
 		rec.State, rec.Started, rec.Cgroup, rec.Made = Created, time.Time{}, "", nil
-	}) == nil
+	})
+	return err == nil, err
 }
 
 // endLaunch kills the process of a start and waits for its end, which is nobody's news.

@@ -22,14 +22,14 @@ func (p *Pod) tearDown(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := p.partFromNetwork(ctx); err != nil {
+		if err := p.leaveNetwork(ctx); err != nil {
 			return errors.Join(left, err)
 		}
 		if err := p.rt.netns.Unpin(p.id); err != nil {
 			// As long as the namespace lives, it answers to its addresses.
 			return errors.Join(left, err)
 		}
-		return errors.Join(left, p.leaveNetwork(ctx))
+		return errors.Join(left, p.removeFromNetwork(ctx))
 	})
 }
 
@@ -48,7 +48,7 @@ func (p *Pod) tear(ctx context.Context, do func() error) error {
 	case p.tearing <- struct{}{}:
 		defer func() { <-p.tearing }()
 	case <-ctx.Done():
-		return fmt.Errorf("tear down pod %s: %w", p.name(), ctx.Err())
+		return fmt.Errorf("wait for a tear-down that is under way: %w", ctx.Err())
 	}
 	return do()
 }
@@ -64,7 +64,7 @@ func (p *Pod) endProcesses(ctx context.Context) (left, err error) {
 		err = huntSocket(ctx, p.rt.socket(p.id))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("end pause of pod %s: %w", p.name(), err)
+		return nil, fmt.Errorf("end pause: %w", err)
 	}
 	p.mu.Lock()
 	for _, f := range []*os.File{p.mu.pidfd, p.mu.init} {

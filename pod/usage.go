@@ -86,14 +86,8 @@ func (c *Container) layerUsage() *LayerUsage {
 
 // LayersUsage adds up what is known of all writable layers, and how old the oldest part is.
 func (r *Runtime) LayersUsage() LayerUsage {
-	r.mu.RLock()
-	containers := make([]*Container, 0, len(r.mu.containers))
-	for _, c := range r.mu.containers {
-		containers = append(containers, c)
-	}
-	r.mu.RUnlock()
 	all := LayerUsage{Time: time.Now()}
-	for _, c := range containers {
+	for _, c := range r.allContainers() {
 		usage := c.layerUsage()
 		if usage == nil {
 			continue

@@ -21,8 +21,8 @@ func (p *Pod) userNamespace(ctx context.Context, n *pause.Nursery, files fds) (o
 		return owner{}, err
 	}
 	if !features.IDMappedDir || !features.IDMappedLayers {
-		return owner{}, fmt.Errorf("user namespace of pod %s: %w: the file system of %s or the kernel can't map ids (idmapped mounts: ext4, xfs, btrfs, tmpfs on Linux 5.19)",
-			p.name(), ErrUnsupported, p.rt.cfg.Root)
+		return owner{}, fmt.Errorf("%w: the file system of %s or the kernel can't map ids (idmapped mounts: ext4, xfs, btrfs, tmpfs on Linux 5.19)",
+			ErrUnsupported, p.rt.cfg.Root)
 	}
 	t, err := launch.UserNS()
 	if err != nil {
@@ -40,7 +40,7 @@ func (p *Pod) userNamespace(ctx context.Context, n *pause.Nursery, files fds) (o
 	}
 	helper, err := n.Clone(ctx, pause.Clone{ID: pauseID(newID()), Kind: pause.KindRun, Flags: launch.UserNSFlags(p.spec), Tape: wire, FDs: passed})
 	if err != nil {
-		return owner{}, fmt.Errorf("clone the user namespace of pod %s: %w", p.name(), explainFailure(t, err))
+		return owner{}, explainFailure(t, err)
 	}
 	defer helper.PIDFD.Close()
 	if err := p.holdNamespaces(helper, files); err != nil {
@@ -59,7 +59,7 @@ func (p *Pod) holdNamespaces(helper *pause.Process, files fds) error {
 		return err
 	}
 	if err := writeMaps(pid, p.spec.UserNS.UIDs, p.spec.UserNS.GIDs); err != nil {
-		return fmt.Errorf("map the ids of pod %s: %w", p.name(), err)
+		return fmt.Errorf("map ids: %w", err)
 	}
 	for name, kind := range map[string]string{launch.FDNetNS: "net", launch.FDUTSNS: "uts", launch.FDIPCNS: "ipc"} {
 		if (kind == "ipc" && p.spec.HostIPC) || (kind != "ipc" && p.spec.HostNetwork) {
@@ -92,7 +92,7 @@ func (p *Pod) mappedRoot() (owner, error) {
 	uid, okUID := hostID(p.spec.UserNS.UIDs)
 	gid, okGID := hostID(p.spec.UserNS.GIDs)
 	if !okUID || !okGID {
-		return owner{}, fmt.Errorf("user namespace of pod %s: %w: its mappings leave root (0) out", p.name(), ErrInvalid)
+		return owner{}, fmt.Errorf("%w: its mappings leave root (0) out", ErrInvalid)
 	}
 	return owner{uid, gid}, nil
 }

@@ -8,10 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// StepError is a step that failed. It unwraps to the errno.
+// StepError is a step that failed. It unwraps to the errno. Its text doesn't name the tape: who plays one says for what.
 type StepError struct {
-	// Tape is the tape's name.
-	Tape string
 	// Step is the call as Explain shows it, of a long one the beginning; empty where no step is to blame.
 	Step string
 	// Why is what the step was for: "mount proc on /proc". Where no step is to blame it says what failed instead.
@@ -28,9 +26,6 @@ const stepMost = 2000
 
 func (e *StepError) Error() string {
 	var b strings.Builder
-	if e.Tape != "" {
-		b.WriteString(e.Tape + ": ")
-	}
 	switch {
 	case e.Why != "":
 		b.WriteString(e.Why)
@@ -58,7 +53,7 @@ func (t *Tape) Error(step uint32, errno int32) error {
 	if errno == 0 {
 		return nil
 	}
-	e := &StepError{Tape: t.name, Index: -1, Errno: syscall.Errno(errno)}
+	e := &StepError{Index: -1, Errno: syscall.Errno(errno)}
 	switch {
 	case step == stepInvalid:
 		e.Why = "hand the tape to pause"

@@ -20,15 +20,15 @@ func TestError(t *testing.T) {
 		index int
 		want  string
 	}{
-		{0, unix.EPERM, 0, `container web/nginx: mount proc on /proc: EPERM [step 0: move_mount(<proc>, "", <target>, "", MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH)]`},
-		{1, unix.EPERM, 1, `container web/nginx: setsid(): EPERM`},
-		{2, unix.ENOENT, 2, `container web/nginx: start x: ENOENT (no such program, or the interpreter or loader that it names doesn't exist) [step 2: execve("/bin/x", ["x"], /* 1 var */)]`},
-		{1, unix.ENOSYS, 1, `container web/nginx: setsid(): ENOSYS (the kernel is too old for this call, or a seccomp filter forbids it)`},
-		{1, 4095, 1, `container web/nginx: setsid(): errno 4095`},
-		{3, unix.ENOEXEC, -1, `container web/nginx: play the tape: ENOEXEC (it ran out without an execve)`},
-		{4, unix.EPERM, -1, `container web/nginx: step 4 of a tape that has 3: EPERM (pause reports on another tape)`},
-		{stepInvalid, unix.EINVAL, -1, `container web/nginx: hand the tape to pause: EINVAL (pause refused the tape itself: podlet and pause don't fit together)`},
-		{stepNone, unix.EAGAIN, -1, `container web/nginx: start a process to play the tape: EAGAIN`},
+		{0, unix.EPERM, 0, `mount proc on /proc: EPERM [step 0: move_mount(<proc>, "", <target>, "", MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH)]`},
+		{1, unix.EPERM, 1, `setsid(): EPERM`},
+		{2, unix.ENOENT, 2, `start x: ENOENT (no such program, or the interpreter or loader that it names doesn't exist) [step 2: execve("/bin/x", ["x"], /* 1 var */)]`},
+		{1, unix.ENOSYS, 1, `setsid(): ENOSYS (the kernel is too old for this call, or a seccomp filter forbids it)`},
+		{1, 4095, 1, `setsid(): errno 4095`},
+		{3, unix.ENOEXEC, -1, `play the tape: ENOEXEC (it ran out without an execve)`},
+		{4, unix.EPERM, -1, `step 4 of a tape that has 3: EPERM (pause reports on another tape)`},
+		{stepInvalid, unix.EINVAL, -1, `hand the tape to pause: EINVAL (pause refused the tape itself: podlet and pause don't fit together)`},
+		{stepNone, unix.EAGAIN, -1, `start a process to play the tape: EAGAIN`},
 	} {
 		err := tp.Error(c.step, int32(c.errno))
 		var e *StepError
