@@ -133,8 +133,11 @@ func TestMeterOfManyLinks(t *testing.T) {
 	if len(slices.Compact(names)) != 100 {
 		t.Errorf("%d links of 100: %q", len(names), names)
 	}
-	links, err := Links(ns)
-	must(t, err)
+	var links []netlink.Link
+	must(t, Inside(ns, func() (err error) {
+		links, err = netlink.LinkList()
+		return err
+	}))
 	if len(links) != 101 {
 		t.Errorf("rtnetlink tells of %d", len(links))
 	}

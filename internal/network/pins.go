@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -13,13 +12,12 @@ import (
 // DefaultDir is where ip-netns(8) and CNI runtimes keep the names of network namespaces.
 const DefaultDir = "/var/run/netns"
 
-// ErrInvalidID says that an id is not one of podlet's: 64 lowercase hexadecimal digits.
-var ErrInvalidID = errors.New("invalid pod id")
+// errInvalidID says that an id is not one of podlet's: 64 lowercase hexadecimal digits.
+var errInvalidID = errors.New("invalid pod id")
 
 // Pins is a directory of pinned network namespaces. Its methods are safe for
 // concurrent use with different ids. Others may have their own in it: those are
-// neither listed nor touched, since no other runtime names them by 64
-// hexadecimal digits.
+// not touched, since no other runtime names them by 64 hexadecimal digits.
 type Pins struct {
 	path string
 	// early is the directory as it was when the Pins were opened. The first `ip netns add` on a machine without systemd
@@ -59,7 +57,7 @@ func (p *Pins) Path(id string) string { return p.path + "/" + id }
 // fs.ErrExist. A Pin that fails leaves nothing.
 func (p *Pins) Pin(id string, netns *os.File) error {
 	if !validID(id) {
-		return fmt.Errorf("pin a network namespace: %w: %.80q", ErrInvalidID, id)
+		return fmt.Errorf("pin a network namespace: %w: %.80q", errInvalidID, id)
 	}
 	want, err := namespaceInode(netns)
 	if err != nil {
@@ -130,7 +128,7 @@ const unpinTries = 16
 // and unlinking the file detaches the rest (Linux 3.18).
 func (p *Pins) Unpin(id string) error {
 	if !validID(id) {
-		return fmt.Errorf("unpin a network namespace: %w: %.80q", ErrInvalidID, id)
+		return fmt.Errorf("unpin a network namespace: %w: %.80q", errInvalidID, id)
 	}
 	now, err := openDir(p.path)
 	if errors.Is(err, unix.ENOENT) {
@@ -163,7 +161,7 @@ func (p *Pins) Unpin(id string) error {
 // Open opens the pinned namespace id; the caller closes the file. Without a pin it is fs.ErrNotExist, also where only the empty file is there.
 func (p *Pins) Open(id string) (*os.File, error) {
 	if !validID(id) {
-		return nil, fmt.Errorf("open a network namespace: %w: %.80q", ErrInvalidID, id)
+		return nil, fmt.Errorf("open a network namespace: %w: %.80q", errInvalidID, id)
 	}
 	file, err := os.OpenFile(p.Path(id), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -174,22 +172,6 @@ func (p *Pins) Open(id string) (*os.File, error) {
 		return nil, fmt.Errorf("open %s: nothing is pinned there (%w): %w", p.Path(id), err, os.ErrNotExist)
 	}
 	return file, nil
-}
-
-// List gives the ids of podlet's pins, in order: also of those that are only the empty file, for Unpin removes both.
-func (p *Pins) List() ([]string, error) {
-	dir, err := os.Open(p.path)
-	if err != nil {
-		return nil, fmt.Errorf("list the pinned network namespaces: %w", err)
-	}
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
-		return nil, fmt.Errorf("list the pinned network namespaces: %w", err)
-	}
-	names = slices.DeleteFunc(names, func(name string) bool { return !validID(name) })
-	slices.Sort(names)
-	return names, nil
 }
 
 func validID(id string) bool {

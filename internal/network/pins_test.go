@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -43,11 +44,15 @@ func pinned(t testing.TB, p *Pins, id string) uint64 {
 	return inode(t, f)
 }
 
-func list(t testing.TB, p *Pins) []string {
+// list gives the names in the directory, in order.
+func list(t testing.TB, p *Pins) (names []string) {
 	t.Helper()
-	ids, err := p.List()
+	entries, err := os.ReadDir(p.path)
 	must(t, err)
-	return ids
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
 }
 
 func TestPin(t *testing.T) {
@@ -68,7 +73,7 @@ func TestPin(t *testing.T) {
 		f.Close()
 	}
 	if got := list(t, p); !slices.Equal(got, []string{idA, idB}) {
-		t.Errorf("List %q", got)
+		t.Errorf("pinned: %q", got)
 	}
 	must(t, p.Pin(idA, a))
 	if err := p.Pin(idA, b); !errors.Is(err, fs.ErrExist) {
@@ -96,7 +101,7 @@ func TestPinRefusals(t *testing.T) {
 			"Unpin": p.Unpin(id),
 			"Open":  func() error { _, err := p.Open(id); return err }(),
 		} {
-			if !errors.Is(err, ErrInvalidID) {
+			if !errors.Is(err, errInvalidID) {
 				t.Errorf("%s %.80q: %v", verb, id, err)
 			}
 		}
@@ -163,7 +168,7 @@ func TestCutShort(t *testing.T) {
 		t.Errorf("Open of an empty file: %v", err)
 	}
 	if got := list(t, p); len(got) != 2 {
-		t.Errorf("List %q", got)
+		t.Errorf("pinned: %q", got)
 	}
 	must(t, p.Pin(idA, ns))
 	if pinned(t, p, idA) != inode(t, ns) {
@@ -173,16 +178,6 @@ func TestCutShort(t *testing.T) {
 	must(t, p.Unpin(idB))
 	if got := list(t, p); len(got) > 0 {
 		t.Errorf("left: %q", got)
-	}
-}
-
-func TestListLeavesOthersAlone(t *testing.T) {
-	p := openPins(t)
-	for _, name := range []string{"cni-12345678-1234-1234-1234-123456789abc", "blue", idA + ".x"} {
-		must(t, os.WriteFile(filepath.Join(filepath.Dir(p.Path(idA)), name), nil, 0o600))
-	}
-	if got := list(t, p); len(got) > 0 {
-		t.Errorf("List %q", got)
 	}
 }
 
@@ -260,7 +255,7 @@ func TestCopyInAnotherMountNamespace(t *testing.T) {
 	must(t, err)
 	_, err = out.Read(make([]byte, 1))
 	must(t, err)
-	mounts, err := os.ReadFile("/proc/" + itoa(cat.Process.Pid) + "/mountinfo")
+	mounts, err := os.ReadFile("/proc/" + strconv.Itoa(cat.Process.Pid) + "/mountinfo")
 	must(t, err)
 	if !strings.Contains(string(mounts), idA) {
 		t.Error("the other namespace has no copy: nothing is tested")

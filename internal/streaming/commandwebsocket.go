@@ -47,7 +47,7 @@ func openCommandWebSocket(w http.ResponseWriter, r *http.Request, q *session, c 
 	protocols := channelProtocols(channels, wsstream.ChannelWebSocketProtocol, remotecommand.StreamProtocolV5Name)
 	protocols[wsstream.Base64ChannelWebSocketProtocol] = wsstream.ChannelProtocolConfig{Channels: channels}
 	s := &commandWebSocket{session: q, conn: wsstream.NewConn(protocols)}
-	q.meter = &messages{backlog: &q.server.backlog}
+	q.meter = &webSocketMeter{backlog: &q.server.backlog}
 	protocol, opened, err := s.conn.Open(w, r)
 	if err != nil {
 		return nil, fmt.Errorf("upgrade to a WebSocket: %w", err)

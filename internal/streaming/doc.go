@@ -21,10 +21,10 @@
 // # Memory
 //
 // Transports queue what comes, whatever its size, for as long as nobody takes it. So a meter reads along what each client sends: it refuses frames that no
-// Kubernetes client sends, and leaves the rest in the socket once the session has its share of Limits.Backlog (CVE-2026-35469). Lock order: backlog.mu is
-// the last; nothing is called with it but what counts.
+// Kubernetes client sends, and leaves the rest in the socket once the session has its share of Limits.Backlog (CVE-2026-35469). backlog.mu is taken last;
+// only the meters' arithmetic runs under it.
 //
 // # Goroutines
 //
-// A session's are its own and the transport's; all end with its connection, which ends when the session does. Server.Close ends all and waits.
+// A session's are its own and the transport's; all end with its connection, which ends when the session does. Server.Close ends all and waits, for stopTime at most.
 package streaming

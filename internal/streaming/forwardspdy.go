@@ -3,6 +3,7 @@ package streaming
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"sync"
@@ -67,9 +68,9 @@ func serveForwardTunnel(w http.ResponseWriter, r *http.Request, q *session, f *F
 		Handler: func(ws *websocket.Conn) {
 			ws.PayloadType = websocket.BinaryFrame
 			s := newForwardSPDY(q, f)
-			g := newGauge(&q.server.backlog)
-			defer g.end()
-			conn, err := serveSPDY(&measured{Conn: ws, session: q, meter: g}, q, g, s.accept)
+			m := newSPDYMeter(&q.server.backlog)
+			defer m.end()
+			conn, err := serveSPDY(&meteredConn{Conn: ws, session: q, meter: m}, q, m, s.accept)
 			if err != nil {
 				failed = err
 				return
@@ -79,6 +80,15 @@ func serveForwardTunnel(w http.ResponseWriter, r *http.Request, q *session, f *F
 	}.ServeHTTP(w, r)
 	return failed
 }
+
+// meteredConn is a connection inside another one, metered as a wire is.
+type meteredConn struct {
+	net.Conn
+	session *session
+	meter   meter
+}
+
+func (c *meteredConn) Read(p []byte) (int, error) { return c.session.metered(c.meter, c.Conn.Read, p) }
 
 // serve waits for the session's end.
 func (s *forwardSPDY) serve(conn *spdystream.Connection) {

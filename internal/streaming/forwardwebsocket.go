@@ -23,7 +23,7 @@ func serveForwardWebSocket(w http.ResponseWriter, r *http.Request, q *session, f
 		channels = append(channels, wsstream.ReadWriteChannel, wsstream.WriteChannel)
 	}
 	conn := wsstream.NewConn(channelProtocols(channels))
-	q.meter = &messages{backlog: &q.server.backlog}
+	q.meter = &webSocketMeter{backlog: &q.server.backlog}
 	_, opened, err := conn.Open(w, r)
 	if err != nil {
 		return fmt.Errorf("upgrade to a WebSocket: %w", err)

@@ -269,42 +269,6 @@ func TestForwardMost(t *testing.T) {
 	}
 }
 
-// TestGauge: frames of all sizes, in pieces of all sizes.
-func TestGauge(t *testing.T) {
-	var wire []byte
-	for _, n := range []int{0, 1, 7, 8, 9, 1000, dataMost} {
-		wire = append(wire, binary.BigEndian.AppendUint32([]byte{0, 0, 0, 1}, uint32(n))...)
-		wire = append(wire, make([]byte, n)...)
-	}
-	wire = append(wire, frame(1, 10, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0)...)
-	wire = append(wire, frame(1, controlMost, append([]byte{0, 0, 0, 3}, make([]byte, controlMost-4)...)...)...)
-	wire = append(wire, frame(3, 8, 0, 0, 0, 1, 0, 0, 0, 5)...)
-	wire = append(wire, frame(4, 4, 0, 0, 0, 0)...)
-	wire = append(wire, frame(4, 20, append([]byte{0, 0, 0, 2}, make([]byte, 16)...)...)...)
-	wire = append(wire, frame(6, 4, 0, 0, 0, 1)...)
-	for _, piece := range []int{1, 3, 8, 4096, len(wire)} {
-		g := newGauge(&backlog{most: 1 << 30})
-		for rest := wire; len(rest) > 0; rest = rest[min(piece, len(rest)):] {
-			if err := g.take(rest[:min(piece, len(rest))]); err != nil {
-				t.Fatalf("in pieces of %d: %v", piece, err)
-			}
-		}
-	}
-	first := frame(1, 10, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0)
-	for _, bad := range [][]byte{
-		frame(1, controlMost+1), binary.BigEndian.AppendUint32([]byte{0, 0, 0, 1}, dataMost+1), frame(8, 10),
-		// More than the transport reads, or less.
-		frame(3, 9), frame(3, 7), frame(6, 5), frame(6, 3), frame(7, 9), frame(9, 4), frame(4, 3), frame(4, 13, 0, 0, 0, 1), frame(1, 9),
-		// Streams that are no new ones, and one that belongs to another one.
-		frame(1, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), frame(1, 10, 0x80, 0, 0, 7, 0, 0, 0, 0, 0, 0), append(first, frame(1, 10, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0)...),
-		append(first, frame(1, 10, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0)...), append(first, frame(1, 10, 0, 0, 0, 7, 0, 0, 0, 5, 0, 0)...),
-	} {
-		if newGauge(&backlog{}).take(bad) == nil {
-			t.Errorf("% x is taken", bad)
-		}
-	}
-}
-
 // TestSizes: the latest size is the one that is read, and nobody waits for a reader (CVE-2022-23471).
 func TestSizes(t *testing.T) {
 	latest := make(sizes, 1)

@@ -21,7 +21,8 @@ type Config struct {
 	// Address is the host:port to listen on. Port 0 is one of the kernel's choice.
 	Address string
 	// TLS: nil is plain HTTP, which is for loopback: who sees a URL in time may use it.
-	TLS    *tls.Config
+	TLS *tls.Config
+	// Log hears of sessions that failed, and of what no client is told. Not nil.
 	Log    *slog.Logger
 	Limits Limits
 }
@@ -128,14 +129,14 @@ func Listen(cfg Config) (*Server, error) {
 		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
 	}
 	s.http.SetKeepAlivesEnabled(false)
-	door := newDoor(listener)
-	s.http.ConnState = door.state
+	limited := newStrangerLimit(listener)
+	s.http.ConnState = limited.state
 	s.work.Go(s.hangups.run)
 	s.work.Go(func() {
 		if cfg.TLS != nil {
-			err = s.http.ServeTLS(door, "", "")
+			err = s.http.ServeTLS(limited, "", "")
 		} else {
-			err = s.http.Serve(door)
+			err = s.http.Serve(limited)
 		}
 		if !errors.Is(err, http.ErrServerClosed) {
 			s.log.Error("streams are not served any more", "error", err)
@@ -144,10 +145,7 @@ func Listen(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Address is what the server listens on.
-func (s *Server) Address() string { return s.base }
-
-// Close ends every session, with errStopping as its status, and waits for their end.
+// Close ends every session, with errStopping as its status, and waits for their end, up to stopTime: one that hangs in the kernel goes with podlet.
 func (s *Server) Close() {
 	s.mu.Lock()
 	s.mu.closed = true

@@ -111,8 +111,8 @@ func TestStrangers(t *testing.T) {
 	}
 }
 
-// TestDoor: strangers, however many, keep nobody out who has a token.
-func TestDoor(t *testing.T) {
+// TestStrangerLimit: strangers, however many, keep nobody out who has a token.
+func TestStrangerLimit(t *testing.T) {
 	r := newRig(t, Config{Limits: Limits{Handshake: time.Hour}}) // none goes for being slow
 	var silent []net.Conn
 	for range strangersMost {

@@ -36,7 +36,7 @@ type session struct {
 	cancel context.CancelCauseFunc
 	// over: all has been said; what the transport does to the connection from here on means nothing.
 	over atomic.Bool
-	// meter measures what the client sends from the upgrade on. nil: nobody does, here.
+	// meter measures what the client sends. nil before the upgrade, and for a tunnel, whose inner connection has the meter.
 	meter meter
 
 	mu    sync.Mutex

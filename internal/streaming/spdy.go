@@ -36,8 +36,8 @@ func upgradeSPDY(w http.ResponseWriter, r *http.Request, q *session, take accept
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return nil, err
 	}
-	g := newGauge(&q.server.backlog)
-	q.meter = g
+	m := newSPDYMeter(&q.server.backlog)
+	q.meter = m
 	w.Header().Set("Connection", "Upgrade")
 	w.Header().Set("Upgrade", spdyVersion)
 	w.WriteHeader(http.StatusSwitchingProtocols)
@@ -45,7 +45,7 @@ func upgradeSPDY(w http.ResponseWriter, r *http.Request, q *session, take accept
 	if err != nil {
 		return nil, fmt.Errorf("upgrade to %s: %w", spdyVersion, err)
 	}
-	return serveSPDY(&bufferedConn{conn, rw.Reader}, q, g, take)
+	return serveSPDY(&bufferedConn{conn, rw.Reader}, q, m, take)
 }
 
 // bufferedConn is read from in large pieces.
@@ -56,8 +56,8 @@ type bufferedConn struct {
 
 func (c *bufferedConn) Read(p []byte) (int, error) { return c.reader.Read(p) }
 
-// serveSPDY serves the frames of a connection, which g measures, until its end.
-func serveSPDY(conn net.Conn, q *session, g *gauge, take accept) (*spdystream.Connection, error) {
+// serveSPDY serves the frames of a connection, which m measures, until its end.
+func serveSPDY(conn net.Conn, q *session, m *spdyMeter, take accept) (*spdystream.Connection, error) {
 	c, err := spdystream.NewConnectionWithOptions(conn, true,
 		spdy.WithMaxControlFramePayloadSize(controlMost), spdy.WithMaxHeaderCount(headersMost), spdy.WithMaxHeaderFieldSize(headerMostBytes))
 	if err != nil {
@@ -65,13 +65,34 @@ func serveSPDY(conn net.Conn, q *session, g *gauge, take accept) (*spdystream.Co
 	}
 	go c.Serve(func(opened *spdystream.Stream) {
 		q.guarded(func() {
-			s := &stream{opened, g}
+			s := &stream{opened, m}
 			if take(s) != nil {
 				s.Reset()
 			}
 		})()
 	})
 	return c, nil
+}
+
+// stream is one of SPDY's whose reading is counted.
+type stream struct {
+	httpstream.Stream
+	meter *spdyMeter
+}
+
+func (s *stream) Read(p []byte) (int, error) {
+	n, err := s.Stream.Read(p)
+	if n > 0 {
+		s.meter.taken(s.Identifier(), n)
+	}
+	return n, err
+}
+
+// Reset ends the stream in both directions.
+func (s *stream) Reset() error {
+	err := s.Stream.Reset()
+	s.meter.drop(s.Identifier())
+	return err
 }
 
 // answer tells the client that its stream is accepted.

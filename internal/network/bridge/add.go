@@ -13,9 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrExists says that the pod is in the network already.
-var ErrExists = errors.New("the pod has a lease already")
-
 // Want is what a pod wants besides addresses.
 type Want struct {
 	// Ports of the node that lead to the pod; each may be one pod's only.
@@ -39,7 +36,7 @@ type Result struct {
 // returns, the pod can talk and be talked to. netns waits for the namespace, which stays the caller's: the lease is on disk before. podID has at least 12 hexadecimal digits in lower case; the
 // first 12 tell it from all others.
 //
-// An Add that fails or is cancelled leaves nothing. Errors besides those of the kernel: ErrExists, ErrExhausted, ErrPortTaken.
+// An Add that fails or is cancelled leaves nothing. Errors besides those of the kernel: ErrInvalid, ErrExhausted, ErrPortTaken, and netns's own.
 func (n *Network) Add(ctx context.Context, podID string, netns func(context.Context) (*os.File, error), want Want) (_ Result, err error) {
 	l, err := n.grant(podID, want)
 	if err != nil {
@@ -90,7 +87,7 @@ func (n *Network) grant(pod string, want Want) (*lease, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.mu.pods[pod] != nil {
-		return nil, ErrExists
+		return nil, errors.New("the pod has a lease already")
 	}
 	if err := n.mu.ports.claim(pod, l.ports); err != nil {
 		return nil, err

@@ -52,23 +52,23 @@ func (n *Network) checkBridge() error {
 func (n *Network) checkRules() error {
 	n.table.Lock()
 	defer n.table.Unlock()
-	missing, err := n.table.missing(n.open())
+	missing, err := n.table.missing(n.withOpenPorts())
 	if err != nil || missing == "" {
 		return err
 	}
 	n.cfg.Log.Warn("the pod network's rules were incomplete and are made anew", "missing", missing)
-	return n.table.replace(n.open())
+	return n.table.replace(n.withOpenPorts())
 }
 
 // replaceRules makes the whole table anew.
 func (n *Network) replaceRules() error {
 	n.table.Lock()
 	defer n.table.Unlock()
-	return n.table.replace(n.open())
+	return n.table.replace(n.withOpenPorts())
 }
 
-// open lists the leases whose host ports are to be in the rules.
-func (n *Network) open() []*lease {
+// withOpenPorts lists the leases whose host ports are to be in the rules.
+func (n *Network) withOpenPorts() []*lease {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var list []*lease
@@ -87,8 +87,8 @@ func (n *Network) setPorts(l *lease, open bool) {
 	l.portsOpen = open
 }
 
-// emptyBridge says whether the link is a bridge that podlet died over before it had put its mark on it.
-func emptyBridge(link netlink.Link) bool {
+// unmarkedBridge says whether the link is a bridge that is down and bears nobody's mark, as one over whose making podlet died.
+func unmarkedBridge(link netlink.Link) bool {
 	a := link.Attrs()
 	return link.Type() == "bridge" && a.Alias == "" && a.RawFlags&unix.IFF_UP == 0
 }

@@ -26,7 +26,7 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// DefaultSubnets are what pods get on a node without other wishes: of IPv6 only where the node has not done without it. The latter is a private
+// DefaultSubnets are what pods get on a node without other wishes: IPv6 only where it is not disabled on the node. That subnet is a private
 // one (RFC 4193), of which nothing leaves the node but masqueraded.
 func DefaultSubnets() []netip.Prefix {
 	subnets := []netip.Prefix{netip.MustParsePrefix("10.88.0.0/16")}

@@ -209,7 +209,7 @@ func TestKill9(t *testing.T) {
 			if got := len(n.list()); got != len(books.byPod) {
 				t.Errorf("%d leases, %d pods: addresses leak or are lost", got, len(books.byPod))
 			}
-			if missing, err := n.table.missing(n.open()); err != nil || missing != "" {
+			if missing, err := n.table.missing(n.withOpenPorts()); err != nil || missing != "" {
 				t.Errorf("rules: missing or too much: %q, %v", missing, err)
 			}
 			n.work.Wait() // for what cutLater cuts

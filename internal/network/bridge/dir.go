@@ -9,6 +9,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"podlet/internal/network"
 )
 
 // What a network's directory holds, besides the files of pools and of switches:
@@ -99,12 +101,7 @@ func (n *Network) noteBridge() error {
 	if notedBridge(n.cfg.Dir) == n.cfg.Bridge {
 		return nil
 	}
-	path := filepath.Join(n.cfg.Dir, bridgeFile)
-	err := os.WriteFile(path+tmpSuffix, []byte(n.cfg.Bridge+"\n"), 0o600)
-	if err == nil {
-		err = os.Rename(path+tmpSuffix, path)
-	}
-	if err != nil {
+	if err := network.Replace(filepath.Join(n.cfg.Dir, bridgeFile), []byte(n.cfg.Bridge+"\n")); err != nil {
 		return fmt.Errorf("note the bridge's name: %w", err)
 	}
 	return nil

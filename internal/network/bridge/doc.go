@@ -31,5 +31,9 @@
 //
 // A lease's turn is held across all the work on a pod, and while Add waits for its namespace. Network.table is held while the rules change, across calls of the kernel,
 // which takes one change at a time anyway. Network.mu guards what is in memory and is held across no system call.
-// Order: turn, table, mu.
+// Network.check is held by one Check at a time, over all it mends. Order: check or turn, table, mu.
+//
+// # Goroutines
+//
+// One for each removed pod, for strayTime (cutLater), and one for each pod whose tracked connections are forgotten (forgetLater). Close waits for them.
 package bridge

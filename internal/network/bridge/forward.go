@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"podlet/internal/network"
 )
 
 const (
@@ -87,11 +89,7 @@ func noteSwitches(dir string, changes []switched) error {
 	for _, c := range noted {
 		fmt.Fprintf(&text, "%s %s\n", c.path, c.old)
 	}
-	path := filepath.Join(dir, switchFile)
-	if err := os.WriteFile(path+tmpSuffix, []byte(text.String()), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(path+tmpSuffix, path)
+	return network.Replace(filepath.Join(dir, switchFile), []byte(text.String()))
 }
 
 // lockSwitches keeps other podlets from the notes: one that ends leaves its own to another.

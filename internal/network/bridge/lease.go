@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"podlet/internal/network"
 )
 
 // lease is what a pod has: its addresses, of which the one of an absent family is the zero Addr, its host ports and its limits.
@@ -62,11 +64,8 @@ func (l *lease) content() []byte {
 	return b.Bytes()
 }
 
-// leaseDir is the directory of leases.
+// leaseDir is the directory of leases. A file that is being written is told by network.AsideSuffix, which no lease's name has.
 type leaseDir string
-
-// tmpSuffix marks files that were being written; no pod's name has it.
-const tmpSuffix = "~"
 
 // save makes the lease's file. A pod without host ports and limits has an empty one: one system call.
 func (d leaseDir) save(l *lease) error {
@@ -78,12 +77,7 @@ func (d leaseDir) save(l *lease) error {
 		}
 		return f.Close()
 	}
-	err := os.WriteFile(path+tmpSuffix, l.content(), 0o600)
-	if err == nil {
-		err = os.Rename(path+tmpSuffix, path)
-	}
-	if err != nil {
-		os.Remove(path + tmpSuffix)
+	if err := network.Replace(path, l.content()); err != nil {
 		return fmt.Errorf("save the lease of pod %s: %w", l.pod, err)
 	}
 	return nil
@@ -104,7 +98,7 @@ func (d leaseDir) load() (leases []*lease, damaged []string, err error) {
 		return nil, nil, fmt.Errorf("read the leases: %w", err)
 	}
 	for _, name := range names {
-		if !strings.HasSuffix(name, tmpSuffix) {
+		if !strings.HasSuffix(name, network.AsideSuffix) {
 			continue
 		}
 		if err := os.Remove(filepath.Join(string(d), name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -122,7 +116,7 @@ func (d leaseDir) read() (leases []*lease, damaged []string, err error) {
 		return nil, nil, fmt.Errorf("read the leases: %w", err)
 	}
 	for _, name := range names {
-		if strings.HasSuffix(name, tmpSuffix) {
+		if strings.HasSuffix(name, network.AsideSuffix) {
 			continue
 		}
 		path := filepath.Join(string(d), name)

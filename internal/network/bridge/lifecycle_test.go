@@ -3,11 +3,11 @@ package bridge
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,8 +16,6 @@ import (
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
-
-	"podlet/internal/network"
 )
 
 // TestOneFamily: a pod without IPv6 has not even a link-local address, and one without IPv4 works.
@@ -32,24 +30,33 @@ func TestOneFamily(t *testing.T) {
 			if len(a.IPs) != 1 || !subnet.Contains(a.IPs[0]) {
 				t.Errorf("addresses %v", a.IPs)
 			}
-			links, err := network.Links(a.ns)
-			must(t, err)
-			for _, l := range links {
-				if l.Name != podLink {
-					continue
+			inside(t, a.ns, func() error {
+				link, err := netlink.LinkByName(podLink)
+				if err != nil {
+					return err
 				}
-				if l.MAC.String() != a.MAC.String() || !l.Up || l.MTU != defaultMTU {
+				if l := link.Attrs(); l.HardwareAddr.String() != a.MAC.String() || l.Flags&net.FlagUp == 0 || l.MTU != defaultMTU {
 					t.Errorf("eth0: %+v, Add said %s", l, a.MAC)
 				}
-				for _, address := range l.Addresses {
-					if subnet == subnet4 && address.Addr().Is6() {
-						t.Errorf("an IPv4 pod has %s", address)
+				addresses, err := listAddresses(link)
+				if err != nil {
+					return err
+				}
+				var ips []netip.Addr
+				for _, address := range addresses {
+					ip := toPrefix(address.IPNet).Addr()
+					if subnet == subnet4 && ip.Is6() {
+						t.Errorf("an IPv4 pod has %s", ip)
+					}
+					if address.Scope == unix.RT_SCOPE_UNIVERSE {
+						ips = append(ips, ip)
 					}
 				}
-			}
-			if ips, err := network.PodIPs(a.ns); err != nil || fmt.Sprint(ips) != fmt.Sprint(a.IPs) {
-				t.Errorf("PodIPs %v, %v, Add said %v", ips, err, a.IPs)
-			}
+				if !slices.Equal(ips, a.IPs) {
+					t.Errorf("eth0 has %v, Add said %v", ips, a.IPs)
+				}
+				return nil
+			})
 		})
 	}
 }
@@ -167,7 +174,7 @@ func TestFailedAdd(t *testing.T) {
 				t.Errorf("%s: a link is left", c.name)
 			}
 		}
-		if missing, err := n.table.missing(n.open()); err != nil || missing != "" {
+		if missing, err := n.table.missing(n.withOpenPorts()); err != nil || missing != "" {
 			t.Errorf("%s: rules: %q, %v", c.name, missing, err)
 		}
 	}

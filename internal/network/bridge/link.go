@@ -36,7 +36,7 @@ func (n *Network) ensureBridge() (int, error) {
 			return 0, fmt.Errorf("make the bridge %s: %w", name, err)
 		}
 	}
-	if emptyBridge(link) || n.abandoned(link) {
+	if unmarkedBridge(link) || n.abandoned(link) {
 		if link, err = n.mark(link); err != nil {
 			return 0, fmt.Errorf("mark the bridge %s: %w", name, err)
 		}

@@ -7,8 +7,6 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netlink"
-
-	"podlet/internal/network"
 )
 
 // mtuOf gives the MTU of a link on the node, or in a pod.
@@ -19,15 +17,15 @@ func mtuOf(t *testing.T, ns *os.File, name string) int {
 		must(t, err)
 		return link.Attrs().MTU
 	}
-	links, err := network.Links(ns)
-	must(t, err)
-	for _, l := range links {
-		if l.Name == name {
-			return l.MTU
+	var mtu int
+	inside(t, ns, func() error {
+		link, err := netlink.LinkByName(name)
+		if err == nil {
+			mtu = link.Attrs().MTU
 		}
-	}
-	t.Fatalf("no link %s", name)
-	return 0
+		return err
+	})
+	return mtu
 }
 
 // TestMTU: bridge and pods have the MTU of the default route, IPv4's before IPv6's, and follow it.

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// claim is a range of addresses that the node reaches by another link than the bridge.
-type claim struct {
+// reach is a range of addresses that the node reaches by another link than the bridge.
+type reach struct {
 	netip.Prefix
 	// what it is, for messages.
 	what string
@@ -24,14 +24,14 @@ func (n *Network) noOverlap(pools []*pool, own int) error {
 	if len(pools) == 0 {
 		return nil
 	}
-	claims, err := claims(own)
+	others, err := otherReaches(own)
 	if err != nil {
 		return err
 	}
 	for _, p := range pools {
-		for _, c := range claims {
-			if c.against(p) {
-				return fmt.Errorf("the pods' subnet %s overlaps with %s: choose another subnet", p.subnet, c.what)
+		for _, o := range others {
+			if o.against(p) {
+				return fmt.Errorf("the pods' subnet %s overlaps with %s: choose another subnet", p.subnet, o.what)
 			}
 		}
 	}
@@ -40,26 +40,26 @@ func (n *Network) noOverlap(pools []*pool, own int) error {
 
 // warnOfOverlap tells of what noOverlap would refuse, were pods not on the bridge already, and of routes to more than a subnet.
 func (n *Network) warnOfOverlap(own int) error {
-	claims, err := claims(own)
+	others, err := otherReaches(own)
 	if err != nil {
 		return err
 	}
 	for _, p := range n.pools() {
-		for _, c := range claims {
-			if c.Overlaps(p.subnet) {
-				n.cfg.Log.Warn("the pods' subnet takes addresses from another network of the node, or the other way round", "subnet", p.subnet, "other", c.what)
+		for _, o := range others {
+			if o.Overlaps(p.subnet) {
+				n.cfg.Log.Warn("the pods' subnet takes addresses from another network of the node, or the other way round", "subnet", p.subnet, "other", o.what)
 			}
 		}
 	}
 	return nil
 }
 
-func (c claim) against(p *pool) bool {
-	return c.Overlaps(p.subnet) && (!c.route || c.Bits() >= p.subnet.Bits())
+func (r reach) against(p *pool) bool {
+	return r.Overlaps(p.subnet) && (!r.route || r.Bits() >= p.subnet.Bits())
 }
 
-// claims lists what the node reaches by other links than the bridge, but for default routes.
-func claims(own int) ([]claim, error) {
+// otherReaches lists what the node reaches by other links than the bridge, but for default routes.
+func otherReaches(own int) ([]reach, error) {
 	links, err := listLinks()
 	if err != nil {
 		return nil, fmt.Errorf("list the node's links: %w", err)
@@ -72,10 +72,10 @@ func claims(own int) ([]claim, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list the node's addresses: %w", err)
 	}
-	var list []claim
+	var list []reach
 	for _, a := range addresses {
 		if p := toPrefix(a.IPNet); a.LinkIndex != own && p.Bits() > 0 {
-			list = append(list, claim{p.Masked(), fmt.Sprintf("the address %s of link %s", p, names[a.LinkIndex]), false})
+			list = append(list, reach{p.Masked(), fmt.Sprintf("the address %s of link %s", p, names[a.LinkIndex]), false})
 		}
 	}
 	routes, err := listRoutes()
@@ -87,7 +87,7 @@ func claims(own int) ([]claim, error) {
 			continue
 		}
 		if p := toPrefix(r.Dst); p.Bits() > 0 {
-			list = append(list, claim{p, fmt.Sprintf("the route to %s by link %q", p, names[r.LinkIndex]), true})
+			list = append(list, reach{p, fmt.Sprintf("the route to %s by link %q", p, names[r.LinkIndex]), true})
 		}
 	}
 	return list, nil

@@ -41,11 +41,6 @@ type step struct {
 // do sends all steps in one message and reads an answer to each. The kernel carries out a step after a failed one, too; the first
 // error is told.
 func (s *routeSocket) do(steps ...step) error {
-	return s.ask(func(syscall.NetlinkMessage) {}, steps...)
-}
-
-// ask is do for steps that are answered with more than their success: those messages are handed to take.
-func (s *routeSocket) ask(take func(syscall.NetlinkMessage), steps ...step) error {
 	var all []byte
 	for i, st := range steps {
 		st.Seq = uint32(i + 1)
@@ -132,8 +127,8 @@ func (s *routeSocket) linkIndex(name string) (int, error) {
 	return int(request.Uint32()), nil
 }
 
-// running says whether a link carries packets, as far as the kernel has come with it (netdevice(7), IFF_RUNNING). Just after it was made a
-// link may be said to that does not.
+// running says whether a link carries packets, as far as the kernel has come with it (netdevice(7), IFF_RUNNING). Of a link
+// that was just made it may say yes too early.
 func (s *routeSocket) running(name string) (bool, error) {
 	request, err := unix.NewIfreq(name)
 	if err == nil {

@@ -168,7 +168,7 @@ func (t *takedown) forwarding() error {
 
 func (t *takedown) directory() error { return os.RemoveAll(t.dir) }
 
-// Tables gives the names of all podlets' nftables tables in the caller's network namespace.
+// Tables gives the names of all podlets' nftables tables in the caller's network namespace: for tests, which see by it what was left (hack/machine).
 func Tables() ([]string, error) {
 	c, err := nftables.New()
 	if err != nil {

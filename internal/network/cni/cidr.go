@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"podlet/internal/network"
 )
 
 // SetPodCIDRs notes the subnets of the node's pods, as the kubelet says them: plugins that declare ipRanges get them with every ADD. They are remembered
@@ -24,12 +26,7 @@ func (n *Network) SetPodCIDRs(list []netip.Prefix) error {
 	for _, p := range list {
 		fmt.Fprintln(&lines, p)
 	}
-	path := n.cidrFile()
-	err := os.WriteFile(path+tmpSuffix, []byte(lines.String()), 0o600)
-	if err == nil {
-		err = os.Rename(path+tmpSuffix, path)
-	}
-	if err != nil {
+	if err := network.Replace(n.cidrFile(), []byte(lines.String())); err != nil {
 		return fmt.Errorf("note the pods' CIDR: %w", err)
 	}
 	n.mu.Lock()

@@ -91,7 +91,7 @@ func readFile(dir, name string) (*conf, error) {
 	if !slices.Contains(version.All.SupportedVersions(), list.CNIVersion) {
 		return nil, fmt.Errorf("cniVersion %q is none of %s", list.CNIVersion, strings.Join(version.All.SupportedVersions(), ", "))
 	}
-	return whole(name, list, top)
+	return whole(name, list)
 }
 
 // parse reads a list; a single plugin is made one.
@@ -118,7 +118,7 @@ func parse(top map[string]json.RawMessage, text []byte) (*libcni.NetworkConfigLi
 }
 
 // whole puts everything that was read into one text.
-func whole(name string, list *libcni.NetworkConfigList, top map[string]json.RawMessage) (*conf, error) {
+func whole(name string, list *libcni.NetworkConfigList) (*conf, error) {
 	all := map[string]any{
 		"name": list.Name, "cniVersion": list.CNIVersion, "disableCheck": list.DisableCheck, "disableGC": list.DisableGC, "loadOnlyInlinedPlugins": true,
 	}

@@ -23,7 +23,7 @@ type Config struct {
 	// Log hears what goes wrong with nobody to be told. Nil: nobody does.
 	Log *slog.Logger
 
-	// Tests have less time: for STATUS and for GC, between two STATUS, and between the first two tries of an owed DEL.
+	// Tests have less time: for STATUS and for GC, between two STATUS, and before the next try of a DEL that failed once.
 	statusTime, gcTime, statusEvery, queueLeast time.Duration
 }
 
@@ -32,7 +32,7 @@ const (
 	DefaultTimeout = 110 * time.Second
 	// statusTime bounds one STATUS, gcTime one GC: pods that are to be added wait for it.
 	statusTime, gcTime = 10 * time.Second, 20 * time.Second
-	// statusEvery is the time between two STATUS, gcEvery that between two GC, queueLeast that between the first two tries of an owed DEL.
+	// statusEvery is the time between two STATUS, gcEvery that between two GC, queueLeast that after a DEL that failed once (backOff).
 	statusEvery, gcEvery, queueLeast = 10 * time.Second, time.Hour, time.Second
 	// abreast is how many chains of plugins run at a time.
 	abreast = 64

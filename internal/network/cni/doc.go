@@ -25,4 +25,9 @@
 //
 // Network.mu guards what is in memory and is held across no system call. Network.turns lets plugins run, up to a number at a time, or
 // GC alone; an entry's flight is the one DEL of it. Order: flight, turns, mu.
+//
+// # Goroutines
+//
+// The configuration's watch and its inotify reader, STATUS, the queue of DELs, GC, one round of CHECK after a start, the wait for an earlier podlet's GC,
+// and one for each DEL. All end with Network.life; Close waits for them.
 package cni

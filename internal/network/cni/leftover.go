@@ -127,7 +127,7 @@ func (n *Network) awaitLeft(ctx context.Context, key string, limit time.Duration
 	defer cancel()
 	for range leftRounds {
 		n.mu.Lock()
-		list := n.left[key]
+		list := n.mu.left[key]
 		n.mu.Unlock()
 		if len(list) == 0 {
 			break
@@ -140,7 +140,7 @@ func (n *Network) awaitLeft(ctx context.Context, key string, limit time.Duration
 		}
 		more := n.findLeft(map[string]bool{key: true})[key]
 		n.mu.Lock()
-		n.left[key] = more
+		n.mu.left[key] = more
 		n.mu.Unlock()
 		for _, l := range list {
 			l.close()
@@ -169,7 +169,10 @@ func (n *Network) awaitEnd(ctx, limited context.Context, l *leftover) error {
 
 // awaitCollector keeps pods from being added beside a GC of an earlier podlet. It is called before anything runs.
 func (n *Network) awaitCollector() {
-	if len(n.left[n.collectorMark()]) == 0 || !n.turns.TryAcquire(abreast) {
+	n.mu.Lock()
+	none := len(n.mu.left[n.collectorMark()]) == 0
+	n.mu.Unlock()
+	if none || !n.turns.TryAcquire(abreast) {
 		return
 	}
 	n.work.Go(n.guard("end of an earlier CNI GC", func() {

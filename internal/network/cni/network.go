@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -24,8 +25,6 @@ type Network struct {
 	work sync.WaitGroup
 	// owing wakes the queue, ask the goroutine that asks plugins for their status, collect the one of GC. Each holds one token at most.
 	owing, ask, collect chan struct{}
-	// left are the plugins that an earlier podlet left running, by what tells whose they are; guarded by mu.
-	left map[string][]*leftover
 
 	mu struct {
 		sync.Mutex
@@ -40,13 +39,15 @@ type Network struct {
 		// cidrsUnnoted says that they are not in their file: a kubelet repeats what failed.
 		cidrsUnnoted bool
 		warned       map[string]bool // of host ports, by configuration file
-		// checked is what CHECK said of pods, those alone of which it said something.
+		// checked has the error of a pod's CHECK, by pod; one that passed, or was not asked, is not in it.
 		checked map[string]string
 		// lacking says that a plugin was missing when one looked last.
 		lacking bool
 		// rushed says that all owed DELs are due.
 		rushed    bool
 		collected collected
+		// left are the plugins that an earlier podlet left running, by what tells whose they are.
+		left map[string][]*leftover
 	}
 }
 
@@ -86,7 +87,7 @@ func Open(cfg Config) (_ *Network, err error) {
 	for _, a := range list {
 		n.mu.pods[a.Pod] = &entry{rec: *a}
 	}
-	n.left = n.findLeft(n.unfinished())
+	n.mu.left = n.findLeft(n.unfinished())
 	n.reload()
 	if cfg.Retired {
 		return n, nil
@@ -100,7 +101,10 @@ func Open(cfg Config) (_ *Network, err error) {
 func (n *Network) Close() error {
 	n.end()
 	n.work.Wait()
-	for _, list := range n.left {
+	n.mu.Lock()
+	left := n.mu.left
+	n.mu.Unlock()
+	for _, list := range left {
 		for _, l := range list {
 			l.close()
 		}
@@ -113,7 +117,7 @@ func (n *Network) guard(what string, f func()) func() {
 	return func() {
 		defer func() {
 			if p := recover(); p != nil {
-				n.cfg.Log.Error("panic", "in", what, "panic", p)
+				n.cfg.Log.Error("panic", "in", what, "panic", p, "stack", string(debug.Stack()))
 			}
 		}()
 		f()

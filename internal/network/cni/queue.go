@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	// queueMost bounds the time between two tries of an owed DEL; it begins with Config.queueLeast and doubles with each failure.
+	// queueMost bounds the time between two tries of an owed DEL: see backOff.
 	queueMost = 5 * time.Minute
 	// queueAbreast is how many owed DELs run at a time: pods that come and go don't wait for those that are gone.
 	queueAbreast = 4
@@ -84,7 +84,8 @@ func (n *Network) untilNext() (wait time.Duration, left bool) {
 	return max(wait, 0), left
 }
 
-// backOff is how long to wait after so many failures.
+// backOff is how long to wait after so many failures of a DEL, those before it was owed among them: Config.queueLeast after one, twice as long for each
+// more.
 func (n *Network) backOff(failures int) time.Duration {
 	return min(n.cfg.queueLeast<<min(max(failures-1, 0), 16), queueMost)
 }

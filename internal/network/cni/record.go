@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/containernetworking/cni/pkg/utils"
+
+	"podlet/internal/network"
 )
 
 // attachment is the record of one pod's place in a network: all that a DEL takes. It is one file named for the pod, replaced by rename and not
@@ -43,28 +45,20 @@ type added struct {
 	Result json.RawMessage `json:"result,omitempty"`
 }
 
-// records is the directory of attachments.
+// records is the directory of attachments. A file that is being written is told by network.AsideSuffix, which no pod's id has.
 type records string
 
-const (
-	// tmpSuffix marks files that were being written; no pod's id has it.
-	tmpSuffix = "~"
-	// maxRecord bounds a record in bytes.
-	maxRecord = 2*maxConf + maxOutput + 1<<20
-)
+// maxRecord bounds a record in bytes.
+const maxRecord = 2*maxConf + maxOutput + 1<<20
 
 func (d records) path(pod string) string { return filepath.Join(string(d), pod) }
 
 func (d records) save(a *attachment) error {
 	text, err := json.Marshal(a)
 	if err == nil {
-		err = os.WriteFile(d.path(a.Pod)+tmpSuffix, text, 0o600)
-	}
-	if err == nil {
-		err = os.Rename(d.path(a.Pod)+tmpSuffix, d.path(a.Pod))
+		err = network.Replace(d.path(a.Pod), text)
 	}
 	if err != nil {
-		os.Remove(d.path(a.Pod) + tmpSuffix)
 		return fmt.Errorf("record the CNI attachment of pod %s: %w", a.Pod, err)
 	}
 	return nil
@@ -108,7 +102,7 @@ func (d records) load() (list []*attachment, damaged []error, err error) {
 	}
 	for _, e := range entries {
 		path := d.path(e.Name())
-		if strings.HasSuffix(e.Name(), tmpSuffix) {
+		if strings.HasSuffix(e.Name(), network.AsideSuffix) {
 			// Nothing was done yet of what it was to say.
 			if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 				return nil, nil, fmt.Errorf("sweep an unfinished record: %w", err)

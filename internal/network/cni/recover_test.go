@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"podlet/internal/network"
 )
 
 // killed leaves things as a podlet does that is killed in the middle of an ADD: a record without a result, and a plugin that runs on. The channel is
@@ -184,7 +186,7 @@ func TestDamagedRecords(t *testing.T) {
 		r.add("p2")
 		must(t, r.Close())
 		must(t, os.WriteFile(r.path("state/attachments/p1"), []byte(text), 0o600))
-		must(t, os.WriteFile(r.path("state/attachments/p3"+tmpSuffix), []byte("{"), 0o600))
+		must(t, os.WriteFile(r.path("state/attachments/p3"+network.AsideSuffix), []byte("{"), 0o600))
 		must(t, os.WriteFile(r.path("state/attachments/.."+"x"), []byte("{"), 0o600))
 		r.open("p1", "p2")
 		if got := r.records(); !slices.Equal(got, []string{"..x", "p1", "p2"}) {
@@ -226,9 +228,9 @@ func TestPodCIDRs(t *testing.T) {
 func TestPodCIDRsOnAFullDisk(t *testing.T) {
 	r := newRig(t, "1.0.0", "one").open()
 	list := []netip.Prefix{netip.MustParsePrefix("10.5.0.0/24")}
-	must(t, os.Mkdir(r.path("state/pod-cidrs"+tmpSuffix), 0o700))
+	must(t, os.MkdirAll(r.path("state/pod-cidrs"+network.AsideSuffix+"/in-the-way"), 0o700))
 	fails(t, r.SetPodCIDRs(list), "note the pods' CIDR")
-	r.remove("state/pod-cidrs" + tmpSuffix)
+	r.remove("state/pod-cidrs" + network.AsideSuffix)
 	must(t, r.SetPodCIDRs(list))
 	r.again()
 	if got := r.podCIDRs(); !slices.Equal(got, list) {

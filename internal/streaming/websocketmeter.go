@@ -9,8 +9,8 @@ import (
 // messageMost bounds a WebSocket's message in bytes; it is the transport's own limit.
 const messageMost = 32 << 20
 
-// messages is the meter of a WebSocket's frames. The transport reads the next one when the one before was taken, and makes room for all of it.
-type messages struct {
+// webSocketMeter is the meter of a WebSocket's frames. The transport reads the next one when the one before was taken, and makes room for all of it.
+type webSocketMeter struct {
 	backlog *backlog
 
 	header [14]byte
@@ -24,7 +24,7 @@ type messages struct {
 }
 
 // wait lets a message in when there is room for it, a small one always. One that is larger than all room comes alone.
-func (m *messages) wait(ctx context.Context) error {
+func (m *webSocketMeter) wait(ctx context.Context) error {
 	if m.asked == 0 {
 		return nil
 	}
@@ -41,7 +41,7 @@ func (m *messages) wait(ctx context.Context) error {
 
 // take follows the frames (RFC 6455, 5.2): the second byte tells with its lowest seven bits how many bytes the length has, with its highest whether a
 // mask of four bytes follows.
-func (m *messages) take(p []byte) error {
+func (m *webSocketMeter) take(p []byte) error {
 	for len(p) > 0 {
 		if m.body > 0 {
 			n := min(int64(len(p)), m.body)
@@ -67,7 +67,7 @@ func (m *messages) take(p []byte) error {
 }
 
 // needs is how many bytes the header has, as far as what is there of it tells.
-func (m *messages) needs() int {
+func (m *webSocketMeter) needs() int {
 	if m.have < 2 {
 		return 2
 	}
@@ -78,7 +78,7 @@ func (m *messages) needs() int {
 	return n
 }
 
-func (m *messages) lengthBytes() int {
+func (m *webSocketMeter) lengthBytes() int {
 	switch m.header[1] & 0x7f {
 	case 126:
 		return 2
@@ -88,7 +88,7 @@ func (m *messages) lengthBytes() int {
 	return 0
 }
 
-func (m *messages) begin() error {
+func (m *webSocketMeter) begin() error {
 	length := uint64(m.header[1] & 0x7f)
 	switch m.lengthBytes() {
 	case 2:
@@ -107,14 +107,14 @@ func (m *messages) begin() error {
 	return nil
 }
 
-func (m *messages) release() {
+func (m *webSocketMeter) release() {
 	m.backlog.mu.Lock()
 	defer m.backlog.mu.Unlock()
 	m.backlog.add(-m.held)
 	m.held = 0
 }
 
-func (m *messages) end() {
+func (m *webSocketMeter) end() {
 	m.release()
 	m.backlog.mu.Lock()
 	defer m.backlog.mu.Unlock()
