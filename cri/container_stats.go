@@ -24,10 +24,10 @@ func (s *Server) ListContainerStats(ctx context.Context, r *cri.ListContainerSta
 	return &cri.ListContainerStatsResponse{Stats: s.listContainerStats(ctx, r.GetFilter())}, nil
 }
 
-// StreamContainerStats is ListContainerStats in answers of bounded size.
+// StreamContainerStats is ListContainerStats in pieces.
 func (s *Server) StreamContainerStats(r *cri.StreamContainerStatsRequest, to grpc.ServerStreamingServer[cri.StreamContainerStatsResponse]) error {
-	return inParts(s.listContainerStats(to.Context(), r.GetFilter()), func(part []*cri.ContainerStats) error {
-		return to.Send(&cri.StreamContainerStatsResponse{ContainerStats: part})
+	return inPieces(s.listContainerStats(to.Context(), r.GetFilter()), func(piece []*cri.ContainerStats) error {
+		return to.Send(&cri.StreamContainerStatsResponse{ContainerStats: piece})
 	})
 }
 

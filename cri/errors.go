@@ -3,7 +3,7 @@ package cri
 import (
 	"context"
 	"errors"
-	"io/fs"
+	"fmt"
 
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
@@ -21,6 +21,14 @@ import (
 	"podlet/pod/etcfiles"
 	"podlet/pod/spec"
 )
+
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", spec.ErrInvalid, fmt.Sprintf(format, args...))
+}
+
+func unsupported(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", pod.ErrUnsupported, fmt.Sprintf(format, args...))
+}
 
 // kinds are the errors whose gRPC code is known, the first that matches deciding: what was wrong with the request comes before
 // what went wrong with the machine.
@@ -63,7 +71,6 @@ var kinds = []struct {
 	{unix.EDQUOT, codes.ResourceExhausted},
 	{unix.EMFILE, codes.ResourceExhausted},
 	{unix.ENFILE, codes.ResourceExhausted},
-	{fs.ErrNotExist, codes.Unknown},
 }
 
 // statusOf gives an error its gRPC code. The message is the error's own.

@@ -6,7 +6,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// pieceSize is where a message of a streamed list is full, in bytes: clients take 16 MiB, and one item is at most a request's size.
+// pieceSize is where a message of a streamed list is full, in bytes: clients take 16 MiB. What is larger by itself has a message to itself.
 const pieceSize = 1 << 20
 
 // inPieces sends a list in its order, some items a message (KEP-5825).

@@ -1,24 +1,14 @@
 package cri
 
 import (
-	"fmt"
 	"path"
 
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"podlet/cgroup"
-	"podlet/pod"
 	"podlet/pod/etcfiles"
 	"podlet/pod/spec"
 )
-
-func invalid(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", spec.ErrInvalid, fmt.Sprintf(format, args...))
-}
-
-func unsupported(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", pod.ErrUnsupported, fmt.Sprintf(format, args...))
-}
 
 // SandboxSpec checks a PodSandboxConfig and gives what it asks for.
 func SandboxSpec(c *cri.PodSandboxConfig) (*spec.Sandbox, error) {

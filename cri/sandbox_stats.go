@@ -24,10 +24,10 @@ func (s *Server) ListPodSandboxStats(ctx context.Context, r *cri.ListPodSandboxS
 	return &cri.ListPodSandboxStatsResponse{Stats: s.listPodStats(ctx, r.GetFilter())}, nil
 }
 
-// StreamPodSandboxStats is ListPodSandboxStats in answers of bounded size.
+// StreamPodSandboxStats is ListPodSandboxStats in pieces.
 func (s *Server) StreamPodSandboxStats(r *cri.StreamPodSandboxStatsRequest, to grpc.ServerStreamingServer[cri.StreamPodSandboxStatsResponse]) error {
-	return inParts(s.listPodStats(to.Context(), r.GetFilter()), func(part []*cri.PodSandboxStats) error {
-		return to.Send(&cri.StreamPodSandboxStatsResponse{PodSandboxStats: part})
+	return inPieces(s.listPodStats(to.Context(), r.GetFilter()), func(piece []*cri.PodSandboxStats) error {
+		return to.Send(&cri.StreamPodSandboxStatsResponse{PodSandboxStats: piece})
 	})
 }
 
@@ -85,19 +85,4 @@ func linkUsage(c network.Counters) *cri.NetworkInterfaceUsage {
 	return &cri.NetworkInterfaceUsage{
 		Name: c.Name, RxBytes: count(c.RxBytes), RxErrors: count(c.RxErrors), TxBytes: count(c.TxBytes), TxErrors: count(c.TxErrors),
 	}
-}
-
-// partLength is how many of a list go into one answer of a stream.
-const partLength = 100
-
-// inParts hands a list on in parts that are never empty.
-func inParts[T any](list []T, send func([]T) error) error {
-	for len(list) > 0 {
-		n := min(len(list), partLength)
-		if err := send(list[:n]); err != nil {
-			return err
-		}
-		list = list[n:]
-	}
-	return nil
 }

@@ -37,25 +37,3 @@ func TestNetworkUsage(t *testing.T) {
 		}
 	}
 }
-
-func TestInParts(t *testing.T) {
-	for _, length := range []int{0, 1, partLength, partLength + 1, 3 * partLength} {
-		list := make([]int, length)
-		for i := range list {
-			list[i] = i
-		}
-		var all []int
-		parts := 0
-		err := inParts(list, func(part []int) error {
-			if len(part) == 0 || len(part) > partLength {
-				t.Errorf("%d: a part of %d", length, len(part))
-			}
-			parts++
-			all = append(all, part...)
-			return nil
-		})
-		if err != nil || !slices.Equal(all, list) || parts != (length+partLength-1)/partLength {
-			t.Errorf("%d: %d parts with %d, %v", length, parts, len(all), err)
-		}
-	}
-}

@@ -31,8 +31,8 @@ type Server struct {
 	Images  *image.Store
 	Puller  *registry.Puller // nil: PullImage is not served
 	Streams *streaming.Server
-	Log     *slog.Logger
-	Release string
+	Log     *slog.Logger // not nil
+	Release string       // podlet's version, for Version and Status
 	// Life ends when podlet is about to stop, and streams that have no end of their own end with it; nil: they don't.
 	Life context.Context
 

@@ -23,7 +23,12 @@ func explainCommand() *cobra.Command {
 		Use:   "explain POD [CONTAINER]",
 		Short: "Print every system call by which a pod or container would be launched",
 		Long: `Print the tapes that podlet would play for a pod's and a container's config,
-files in crictl's JSON or YAML format. Nothing is launched.
+files in crictl's JSON or YAML format, in their order: that of the pod's user
+namespace, if it has one, the pod's own, that of the PID 1 of a shared PID
+namespace, and the container's. Nothing is launched.
+
+The nursery, which clones each pod's pause, has a tape as well, but that is no
+pod's: it is played when the nursery starts.
 
 Without an image at hand the container's process is root and runs its command
 and args, or /bin/sh.`,
@@ -48,6 +53,7 @@ and args, or /bin/sh.`,
 	return cmd
 }
 
+// explain gives the tapes in the order in which they are played.
 func explain(files []string) ([]*tape.Tape, error) {
 	var podConfig criapi.PodSandboxConfig
 	if err := readConfig(files[0], &podConfig); err != nil {
@@ -57,16 +63,36 @@ func explain(files []string) ([]*tape.Tape, error) {
 	if err != nil {
 		return nil, err
 	}
-	podTape, err := launch.Pod(sandbox)
+	tapes, err := explainPod(sandbox)
 	if err != nil || len(files) == 1 {
-		return []*tape.Tape{podTape}, err
+		return tapes, err
 	}
 	var config criapi.ContainerConfig
 	if err := readConfig(files[1], &config); err != nil {
 		return nil, err
 	}
 	t, err := explainContainer(sandbox, &config)
-	return []*tape.Tape{podTape, t}, err
+	return append(tapes, t), err
+}
+
+func explainPod(sandbox *spec.Sandbox) (tapes []*tape.Tape, err error) {
+	if sandbox.UserNS != nil {
+		t, err := launch.UserNS()
+		if err != nil {
+			return nil, err
+		}
+		tapes = append(tapes, t)
+	}
+	t, err := launch.Pod(sandbox)
+	if err != nil {
+		return nil, err
+	}
+	tapes = append(tapes, t)
+	if !sandbox.SharedPID {
+		return tapes, nil
+	}
+	t, err = launch.Init(sandbox)
+	return append(tapes, t), err
 }
 
 func explainContainer(sandbox *spec.Sandbox, config *criapi.ContainerConfig) (*tape.Tape, error) {

@@ -47,8 +47,8 @@ func formatOf(cmd *cobra.Command) (asJSON bool, err error) {
 	}
 }
 
-// withImages runs f on the images, and prints what it gives as -o says: as JSON, or as print writes it for people.
-func withImages[T any](cmd *cobra.Command, o *options, f func(images) (T, error), print func(io.Writer, T) error) (err error) {
+// withImages runs f on the images, and prints what it gives as -o says: as print writes it for people, or what inJSON makes of it.
+func withImages[T any](cmd *cobra.Command, o *options, f func(images) (T, error), print func(io.Writer, T) error, inJSON func(T) any) (err error) {
 	asJSON, err := formatOf(cmd)
 	if err != nil {
 		return err
@@ -63,7 +63,7 @@ func withImages[T any](cmd *cobra.Command, o *options, f func(images) (T, error)
 		return err
 	}
 	if asJSON {
-		return json.NewEncoder(cmd.OutOrStdout()).Encode(result)
+		return json.NewEncoder(cmd.OutOrStdout()).Encode(inJSON(result))
 	}
 	return print(cmd.OutOrStdout(), result)
 }
@@ -76,12 +76,8 @@ func listCommand(o *options) *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withImages(cmd, o, func(s images) ([]image.Image, error) {
-				list, err := s.List(cmd.Context())
-				if list == nil {
-					list = []image.Image{} // in JSON an empty list, not null
-				}
-				return list, err
-			}, printImages)
+				return s.List(cmd.Context())
+			}, printImages, imagesJSON)
 		},
 	}
 	outputFlag(cmd)

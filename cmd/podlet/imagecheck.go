@@ -47,7 +47,7 @@ Exit status: 0 nothing wrong (any more), 2 something is wrong, 1 the check itsel
 				return err
 			}
 			if asJSON {
-				err = json.NewEncoder(cmd.OutOrStdout()).Encode(report)
+				err = json.NewEncoder(cmd.OutOrStdout()).Encode(checkJSON(report))
 			} else {
 				err = printReport(cmd.OutOrStdout(), report)
 			}

@@ -40,10 +40,10 @@ digest by which a registry knew the image ("name@sha256:...") is not kept.`,
 					return exported{Path: "-"}, s.ExportTo(cmd.Context(), cmd.OutOrStdout(), request)
 				}
 				return s.Export(cmd.Context(), request, progress.report)
-			}, printExported)
+			}, printExported, exportJSON)
 		},
 	}
-	cmd.Flags().StringVar(&compress, "compress", "none", "of the layers: none (the export is the same bytes every time), gzip or zstd")
+	cmd.Flags().StringVar(&compress, "compress", "none", "compression of the layers: none (the export is the same bytes every time), gzip or zstd")
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "show no progress")
 	outputFlag(cmd)
 	return cmd

@@ -25,7 +25,7 @@ input. Of an archive whose digests don't fit nothing is imported.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			progress := newLayerBars(cmd.ErrOrStderr(), quiet)
 			return withImages(cmd, o, func(s images) ([]image.Image, error) {
-				all := []image.Image{}
+				var all []image.Image
 				for _, path := range args {
 					progress.begin()
 					var list []image.Image
@@ -41,7 +41,7 @@ input. Of an archive whose digests don't fit nothing is imported.`,
 					all = append(all, list...)
 				}
 				return all, nil
-			}, printImported)
+			}, printImported, imagesJSON)
 		},
 	}
 	cmd.Flags().StringVar(&name, "name", "", "name for an image that brings none")

@@ -30,7 +30,7 @@ func inspectCommand(o *options) *cobra.Command {
 					all = append(all, d)
 				}
 				return all, nil
-			}, printDetails)
+			}, printDetails, inspectJSON)
 		},
 	}
 	outputFlag(cmd)

@@ -68,8 +68,8 @@ comes from standard input, or all comes from a file that "docker login" or
 	cmd.Flags().StringVar(&f.username, "username", "", "user at the registry, whom no mirror sees; wants --password-stdin")
 	cmd.Flags().BoolVar(&f.passwordStdin, "password-stdin", false, "read the password from standard input, to its first line's end")
 	cmd.Flags().StringVar(&f.authFile, "auth-file", "", "file of credentials as docker login writes it (default $"+authFileEnv+", if set)")
-	cmd.Flags().StringSliceVar(&o.CertsDirs, "certs-dirs", o.CertsDirs, "as of serve; a podlet that serves has its own")
-	cmd.Flags().StringVar(&o.Verifiers, "image-verifiers", o.Verifiers, "as of serve; a podlet that serves has its own")
+	cmd.Flags().StringSliceVar(&o.CertsDirs, "certs-dirs", o.CertsDirs, "as for podlet serve; not used if a podlet serves, which has its own")
+	cmd.Flags().StringVar(&o.Verifiers, "image-verifiers", o.Verifiers, "as for podlet serve; not used if a podlet serves, which has its own")
 	cmd.MarkFlagsRequiredTogether("username", "password-stdin")
 	cmd.MarkFlagsMutuallyExclusive("username", "auth-file")
 	return cmd
@@ -132,7 +132,7 @@ func pull(cmd *cobra.Command, o *options, f *pullFlags, q pullRequest) (err erro
 		return err
 	}
 	if f.json {
-		return json.NewEncoder(cmd.OutOrStdout()).Encode(img)
+		return json.NewEncoder(cmd.OutOrStdout()).Encode(jsonOf(img))
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %s\n", img.ID, first(append(img.Tags, img.Digests...)))
 	return err
@@ -173,7 +173,7 @@ func explainPull(cmd *cobra.Command, o *options, f *pullFlags, q pullRequest, fr
 
 // explained gives the explanation and who made it.
 func explained(ctx context.Context, o *options, q pullRequest) (e registry.Explanation, by string, err error) {
-	served := &servedPuller{newServedImages(o.State)}
+	served := servedPuller{newJobClient(o.State)}
 	e, err = served.Explain(ctx, q)
 	if !nobodyServes(err) {
 		return e, "the podlet that serves in " + o.State, errors.Join(err, served.Close())

@@ -3,14 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"log/slog"
 	"net/http"
 	"os"
-	"path/filepath"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"podlet/internal/image"
 	"podlet/internal/registry"
@@ -33,9 +29,9 @@ const reportEvery = 200 * time.Millisecond
 
 // openPuller opens the store below o.Root, or speaks to the podlet that has it.
 func openPuller(o *options) (puller, error) {
-	store, err := image.Open(filepath.Join(o.Root, "images"))
+	store, err := image.Open(o.imagesDir())
 	if errors.Is(err, image.ErrLocked) {
-		return &servedPuller{newServedImages(o.State)}, nil
+		return servedPuller{newJobClient(o.State)}, nil
 	}
 	if err != nil {
 		return nil, err
@@ -60,19 +56,14 @@ func (p *ownPuller) Close() error {
 }
 
 // servedPuller asks the podlet that serves. Credentials go over its debug socket, which only root can reach.
-type servedPuller struct{ *servedImages }
+type servedPuller struct{ *jobClient }
 
-func (s *servedPuller) Pull(ctx context.Context, q pullRequest, report func(registry.Progress)) (image.Image, error) {
-	return askJob[image.Image](ctx, s.servedImages, "/images/pull", q, report)
+func (s servedPuller) Pull(ctx context.Context, q pullRequest, report func(registry.Progress)) (image.Image, error) {
+	return askJob[image.Image](ctx, s.jobClient, "/images/pull", q, report)
 }
 
-func (s *servedPuller) Explain(ctx context.Context, q pullRequest) (registry.Explanation, error) {
-	return askJob[registry.Explanation](ctx, s.servedImages, "/images/explain", q, nothing)
-}
-
-// nobodyServes: there is no podlet's socket, or one that a podlet left.
-func nobodyServes(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED)
+func (s servedPuller) Explain(ctx context.Context, q pullRequest) (registry.Explanation, error) {
+	return askJob[registry.Explanation](ctx, s.jobClient, "/images/explain", q, nothing)
 }
 
 // servePulls answers servedPuller.

@@ -29,7 +29,7 @@ podlet serves, the files go when one starts: only then is it known what is used.
 					removed = append(removed, img)
 				}
 				return removed, nil
-			}, printRemoved)
+			}, printRemoved, imagesJSON)
 		},
 	}
 	outputFlag(cmd)
@@ -60,12 +60,8 @@ which images containers use.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withImages(cmd, o, func(s images) (image.Pruned, error) {
-				p, err := s.Prune(cmd.Context(), untagged)
-				if p.Images == nil {
-					p.Images = []image.Image{}
-				}
-				return p, err
-			}, printPruned)
+				return s.Prune(cmd.Context(), untagged)
+			}, printPruned, pruneJSON)
 		},
 	}
 	cmd.Flags().BoolVar(&untagged, "untagged", false, "only those without a tag")

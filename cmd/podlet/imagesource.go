@@ -34,13 +34,11 @@ type exportRequest struct {
 	Compression image.Compression
 }
 
-func imagesDir(root string) string { return filepath.Join(root, "images") }
-
 // openImages opens the store below o.Root, or speaks to the podlet that has it.
 func openImages(o *options) (images, error) {
-	store, err := image.Open(imagesDir(o.Root))
+	store, err := image.Open(o.imagesDir())
 	if errors.Is(err, image.ErrLocked) {
-		return newServedImages(o.State), nil
+		return servedImages{newJobClient(o.State)}, nil
 	}
 	if err != nil {
 		return nil, err
@@ -123,11 +121,11 @@ func (s ownImages) Close() error { return s.store.Close() }
 func checkImages(ctx context.Context, o *options, r checkRequest, report func(checkProgress)) (*image.CheckReport, error) {
 	own := checkOptions(r, report)
 	own.Wait = func() string { return podsLeft(o.Root) }
-	found, err := image.Check(ctx, imagesDir(o.Root), own)
+	found, err := image.Check(ctx, o.imagesDir(), own)
 	if !errors.Is(err, image.ErrLocked) {
 		return found, err
 	}
-	served := newServedImages(o.State)
+	served := servedImages{newJobClient(o.State)}
 	defer served.Close()
 	return served.Check(ctx, r, report)
 }

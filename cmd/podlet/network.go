@@ -39,7 +39,7 @@ func (o *options) network(log *slog.Logger) (_ pod.Network, closeIt func() error
 	// Pods of an earlier podlet stay with what added them, so each of the two may be needed beside the other.
 	a := &pod.Auto{CNI: pod.CNI{Network: plugins}, Only: o.Network == networkCNI, NoNew: o.Network == networkBridge, Log: log}
 	wanted := a.NoNew || !a.Only && !plugins.Configured()
-	if !wanted && o.leases() == 0 {
+	if !wanted && o.leases(log) == 0 {
 		return a, plugins.Close, nil
 	}
 	n, err := o.openBridge(log)
@@ -62,10 +62,8 @@ func (o *options) cni(log *slog.Logger) (*cni.Network, error) {
 	return n, nil
 }
 
-func (o *options) cniDir() string { return filepath.Join(o.Root, "cni") }
-
 func (o *options) openBridge(log *slog.Logger) (n *bridge.Network, err error) {
-	c := bridge.Config{Dir: filepath.Join(o.State, "network"), Bridge: o.Bridge, Subnets: bridge.DefaultSubnets(), Log: log}
+	c := bridge.Config{Dir: o.bridgeDir(), Bridge: o.Bridge, Subnets: bridge.DefaultSubnets(), Log: log}
 	if len(o.PodSubnets) > 0 {
 		if c.Subnets, err = prefixes("pod-subnets", o.PodSubnets); err != nil {
 			return nil, err
@@ -81,16 +79,16 @@ func (o *options) openBridge(log *slog.Logger) (n *bridge.Network, err error) {
 }
 
 // leases counts the pods that have addresses of the built-in network.
-func (o *options) leases() int {
-	left, err := os.ReadDir(filepath.Join(o.State, "network", "leases"))
+func (o *options) leases(log *slog.Logger) int {
+	left, err := bridge.Leases(o.bridgeDir())
 	if err != nil {
-		return 0
+		log.Warn("it is not known which pods have addresses of the built-in network", "error", err)
 	}
 	return len(left)
 }
 
 func (o *options) warnOfLeft(log *slog.Logger) {
-	if left := o.leases(); left > 0 {
+	if left := o.leases(log); left > 0 {
 		log.Warn("pods have addresses of the built-in network from an earlier --network; its rules lead host ports to them until a podlet has that network again, or the node is restarted", "pods", left)
 	}
 	if left, err := os.ReadDir(filepath.Join(o.cniDir(), "attachments")); err == nil && len(left) > 0 {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -30,8 +29,9 @@ func networkCommand() *cobra.Command {
 
 func networkListCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List the pods that have addresses, with their host ports and limits",
+		Use:     "list",
+		Aliases: []string{"ls"},
+		Short:   "List the pods that have addresses, with their host ports and limits",
 		Long: `List the pods that have addresses, with their host ports and limits.
 
 If no podlet serves, these are the pods of the built-in network alone, and their
@@ -137,7 +137,7 @@ It refuses while a podlet serves with it, or pods have addresses of it. The next
 podlet makes a new one.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			err := bridge.TakeDown(cmd.Context(), filepath.Join(o.State, "network"), force)
+			err := bridge.TakeDown(cmd.Context(), o.bridgeDir(), force)
 			if errors.Is(err, bridge.ErrInUse) {
 				return fmt.Errorf("%w: stop that podlet first", err)
 			}

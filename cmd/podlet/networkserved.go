@@ -3,16 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"net"
 	"net/http"
 	"net/netip"
-	"path/filepath"
-
-	"golang.org/x/sys/unix"
 
 	"podlet/internal/network/bridge"
 	"podlet/pod"
@@ -20,17 +14,14 @@ import (
 
 // networkPods asks the podlet that serves, over its debug socket, or reads the leases of one that doesn't.
 func networkPods(ctx context.Context, o *options) ([]networkPod, error) {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", debugSocket(o.State))
-	}
-	client := &http.Client{Transport: &http.Transport{DialContext: dial}}
+	client := debugClient(o.State)
 	defer client.CloseIdleConnections()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://podlet/network", nil)
 	if err != nil {
 		return nil, err
 	}
 	answer, err := client.Do(request)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
+	if nobodyServes(err) {
 		return leasedPods(o)
 	}
 	if err != nil {
@@ -49,7 +40,7 @@ func networkPods(ctx context.Context, o *options) ([]networkPod, error) {
 }
 
 func leasedPods(o *options) ([]networkPod, error) {
-	leases, err := bridge.Leases(filepath.Join(o.State, "network"))
+	leases, err := bridge.Leases(o.bridgeDir())
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +80,7 @@ func networkPodOf(s *pod.PodStatus) networkPod {
 	// It was checked when the pod came.
 	limits, _ := s.Spec.Bandwidth()
 	p := networkPod{
-		Pod: s.ID, Namespace: s.Spec.Namespace, Name: s.Spec.Name, IPs: s.Network.IPs, HostPorts: []networkPort{}, ToPod: limits.Ingress, FromPod: limits.Egress,
+		Pod: s.ID, Namespace: s.Spec.Namespace, Name: s.Spec.Name, IPs: notNil(s.Network.IPs), HostPorts: []networkPort{}, ToPod: limits.Ingress, FromPod: limits.Egress,
 	}
 	for _, m := range s.Spec.Ports {
 		p.HostPorts = append(p.HostPorts, networkPort{m.Protocol, addressOrNone(m.HostIP), m.HostPort, m.PodPort})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/spf13/pflag"
@@ -61,10 +62,18 @@ func defaultOptions() *options {
 	}
 }
 
+func (o *options) imagesDir() string { return filepath.Join(o.Root, "images") }
+
+// cniDir has the attachments of the pods that CNI plugins gave their addresses.
+func (o *options) cniDir() string { return filepath.Join(o.Root, "cni") }
+
+// bridgeDir is the built-in network's.
+func (o *options) bridgeDir() string { return filepath.Join(o.State, "network") }
+
 func (o *options) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.Listen, "listen", o.Listen, "unix socket to serve on")
-	f.StringVar(&o.Root, "root", o.Root, "directory for what outlives a reboot: images, records, writable layers")
-	f.StringVar(&o.State, "state", o.State, "directory for what dies with the boot: sockets")
+	f.StringVar(&o.Root, "root", o.Root, "directory for what outlives a reboot: images, records, writable layers, attachments of CNI")
+	f.StringVar(&o.State, "state", o.State, "directory for what dies with the boot: sockets, and leases of the built-in network")
 	f.StringVar(&o.LogFormat, "log-format", o.LogFormat, "text or json, to stderr")
 	f.StringVar(&o.LogLevel, "log-level", o.LogLevel, "debug, info, warn or error")
 	f.StringVar(&o.ImportDir, "import-dir", o.ImportDir, "directory with image archives (OCI layouts, docker-archive tars) that are imported at start, each once, and pinned; \"\" for none")

@@ -53,12 +53,16 @@ func serve(ctx context.Context, o *options) (err error) {
 	}
 	// Modes of what podlet makes are its own to say, whatever it was started with.
 	unix.Umask(0o022)
-	listener, err := listen(o.Listen)
+	socket, ok := strings.CutPrefix(o.Listen, "unix://")
+	if !ok || !filepath.IsAbs(socket) {
+		return fmt.Errorf("--listen %q: want unix:///absolute/path", o.Listen)
+	}
+	listener, err := listen("listen", socket)
 	if err != nil {
 		return err
 	}
 	defer listener.Close()
-	images, err := image.Open(filepath.Join(o.Root, "images"))
+	images, err := image.Open(o.imagesDir())
 	if err != nil {
 		return err
 	}
@@ -114,14 +118,13 @@ func serve(ctx context.Context, o *options) (err error) {
 	return nil
 }
 
-// listen makes the unix socket, 0600, in place of one that an earlier podlet left. A socket that somebody serves is an error.
-func listen(address string) (net.Listener, error) {
-	path, ok := strings.CutPrefix(address, "unix://")
-	if !ok || !filepath.IsAbs(path) {
-		return nil, fmt.Errorf("--listen %q: want unix:///absolute/path", address)
+// listen makes a unix socket, 0600, in place of one that an earlier podlet left. A socket that somebody serves is an error. Its path comes from the flag.
+func listen(flag, path string) (net.Listener, error) {
+	if !filepath.IsAbs(path) {
+		return nil, fmt.Errorf("--%s: the path of the socket %s is not absolute", flag, path)
 	}
 	if served(path) {
-		return nil, fmt.Errorf("--listen %s: another process serves this socket", address)
+		return nil, fmt.Errorf("--%s: another process serves the socket %s", flag, path)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
