@@ -41,6 +41,9 @@ func (p *Pod) hostname() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read the node's host name: %w", err)
 	}
+	if etcfiles.CheckHostname(node) != nil {
+		return "localhost", nil // nobody named the node, which is "(none)" then
+	}
 	return node, nil
 }
 

@@ -29,6 +29,9 @@ func (c *Container) exited(s pause.State) (saved bool) {
 	c.unsaved = !c.endLocked(end)
 	saved = !c.unsaved
 	c.pod.mu.Unlock()
+	if end.lost.Lines > 0 {
+		c.pod.rt.log.Warn("a container's log lacks lines: they could not be written", "container", c.name(), "id", c.id, "lines", end.lost.Lines, "bytes", end.lost.Bytes)
+	}
 	c.pod.rt.janitor.clear(c)
 	return saved
 }
@@ -75,7 +78,7 @@ func (c *Container) dropPidfdLocked() {
 // verdict tells from pause's words and the cgroup's counters why the process ended. The counter is read before the cgroup goes.
 func (c *Container) verdict(s pause.State) ending {
 	if s.Errno != 0 {
-		c.failed = c.launchFailure(s)
+		c.failed = c.starvedLocked(c.launchFailure(s))
 		return ending{at: s.Exited, code: exitCannotRun, reason: reasonCannotRun, message: c.failed.Error()}
 	}
 	e := ending{at: s.Exited, code: exitCode(s), reason: reasonError}
@@ -96,6 +99,17 @@ func (c *Container) verdict(s pause.State) ending {
 		e.message = fmt.Sprintf("the container's first process was killed for want of memory; the container's limit is %s", memoryLimit(c.rec.Spec.Resources.MemoryLimitBytes))
 	}
 	return e
+}
+
+// starvedLocked says of a failed launch whether its process was killed for want of memory: the step that it was at is not what failed.
+func (c *Container) starvedLocked(failure error) error {
+	if c.group == nil {
+		return failure
+	}
+	if kills, err := c.group.OOMKills(); err != nil || kills == 0 {
+		return failure
+	}
+	return fmt.Errorf("killed for want of memory before its program ran; the container's limit is %s: %w", memoryLimit(c.rec.Spec.Resources.MemoryLimitBytes), failure)
 }
 
 func memoryLimit(bytes int64) string {

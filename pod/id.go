@@ -9,12 +9,9 @@ import (
 	"podlet/pause"
 )
 
-// idDigits is how long an id is; leastDigits of its beginning name the object too, where no other's id begins so. crictl prints
-// thirteen, and its users type what it prints.
-const (
-	idDigits    = 64
-	leastDigits = 8
-)
+// idDigits is how long an id is. Its beginning names the object too, where no other's id begins so: crictl prints thirteen digits, and its users type
+// as many as they think will do.
+const idDigits = 64
 
 // newID makes the id of a pod, a container or an exec: 32 random bytes in hex, as podlet's clients expect them.
 func newID() string {
@@ -32,7 +29,7 @@ func pauseID(id string) pause.ID {
 
 // lookup finds what has this id, whole or its beginning; nil: nothing has.
 func lookup[T any](table map[string]*T, id string) (found *T, err error) {
-	if exact := table[id]; exact != nil || len(id) < leastDigits || len(id) >= idDigits {
+	if exact := table[id]; exact != nil || id == "" || len(id) >= idDigits {
 		return exact, nil
 	}
 	for whole, v := range table {

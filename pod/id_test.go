@@ -17,7 +17,7 @@ func TestLookup(t *testing.T) {
 		err  error
 	}{
 		{same + a, &one, nil}, {same + "b", &other, nil}, {a[:8], &third, nil}, {a[:13], &third, nil},
-		{same, nil, ErrInvalid}, {a[:7], nil, nil}, {"", nil, nil}, {b, nil, nil}, {same + a + "a", nil, nil}, {same + "A", nil, nil},
+		{same, nil, ErrInvalid}, {"0", nil, ErrInvalid}, {"a", &third, nil}, {"", nil, nil}, {b, nil, nil}, {same + a + "a", nil, nil}, {same + "A", nil, nil},
 	} {
 		if got, err := lookup(table, c.id); got != c.want || !errors.Is(err, c.err) {
 			t.Errorf("%q: %v, %v", c.id, got, err)

@@ -3,6 +3,7 @@ package pod
 import (
 	"context"
 	"fmt"
+	"os"
 )
 
 // ProcessInfo is a process of a pod as the node sees it.
@@ -71,10 +72,11 @@ func (r *Runtime) ContainerProcess(ctx context.Context, id string) (*ProcessInfo
 	return &ProcessInfo{PID: pid, Namespaces: inodes}, err
 }
 
-// NetNSPath is where the pod's network namespace is pinned, "" for the node's.
+// NetNSPath is where the pod's network namespace is pinned, "" for the node's and for one that is gone.
 func (r *Runtime) NetNSPath(s *PodStatus) string {
-	if !s.Spec.OwnNetwork() {
+	path := r.netns.Path(s.ID)
+	if _, err := os.Lstat(path); err != nil || !s.Spec.OwnNetwork() {
 		return ""
 	}
-	return r.netns.Path(s.ID)
+	return path
 }

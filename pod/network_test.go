@@ -338,7 +338,18 @@ func TestNetworkAfterARestart(t *testing.T) {
 func TestNetworkIsLeftFirst(t *testing.T) {
 	r := newRig(t)
 	stopped, removed, killed := r.run(t, r.sandbox("stopped")), r.run(t, r.sandbox("removed")), r.run(t, r.sandbox("killed"))
+	netns := func(id string) string {
+		s, err := r.PodStatus(limited(t), id)
+		must(t, err)
+		return r.NetNSPath(s)
+	}
+	if got := netns(stopped); got != r.netns.Path(stopped) {
+		t.Errorf("a pod that runs has its namespace at %q", got)
+	}
 	must(t, r.StopPod(limited(t), stopped))
+	if got := netns(stopped); got != "" {
+		t.Errorf("a stopped pod has a namespace at %q", got)
+	}
 	r.removePod(t, removed)
 	must(t, r.killPauseOf(killed))
 	must(t, r.StopPod(limited(t), killed))

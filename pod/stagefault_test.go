@@ -371,3 +371,30 @@ func starved(t *testing.T, n int, f func() error) error {
 	}
 	return f()
 }
+
+// TestStartWithoutMemory: a limit that is too low for the launch itself is named, not the step at which the process was killed. Some kernels let it come
+// to its program first.
+func TestStartWithoutMemory(t *testing.T) {
+	r := newRig(t)
+	pod := r.run(t, r.sandbox("poor"))
+	before := r.settled()
+	id, err := r.CreateContainer(limited(t), pod, r.container("c", func(c *spec.Container) { c.Resources.MemoryLimitBytes = 1 }))
+	must(t, err)
+	failure := r.StartContainer(limited(t), id)
+	s, err := r.ContainerStatus(limited(t), id)
+	for ; err == nil && s.State == Running; s, err = r.ContainerStatus(limited(t), id) {
+		time.Sleep(time.Millisecond)
+	}
+	must(t, err)
+	told := []string{s.Message}
+	if failure != nil {
+		told = append(told, failure.Error())
+	}
+	for _, text := range told {
+		if !strings.Contains(text, "killed for want of memory") || !strings.Contains(text, "limit is 1 bytes") {
+			t.Errorf("StartContainer: %v; the status: %+v; want the limit in %q", failure, s, text)
+		}
+	}
+	must(t, r.RemoveContainer(limited(t), id))
+	r.noTrace(t, before)
+}

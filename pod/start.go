@@ -166,7 +166,7 @@ func (c *Container) launch(ctx context.Context, files fds, gate *os.File) error 
 		TTY: c.spec.TTY, StdinOnce: c.spec.StdinOnce,
 	})
 	if err != nil {
-		return explainFailure(t, err)
+		return c.launchFailed(explainFailure(t, err))
 	}
 	if err := c.runs(proc); err != nil {
 		return err
@@ -174,6 +174,16 @@ func (c *Container) launch(ctx context.Context, files fds, gate *os.File) error 
 	// The child has its copies; podlet's would keep the gate's other end and the pipes open.
 	files.close()
 	return c.openGate(ctx, t, gate, proc)
+}
+
+// launchFailed gives the reason of a launch that failed by err, as its record has it where pause told of the process's end first.
+func (c *Container) launchFailed(err error) error {
+	c.pod.mu.Lock()
+	defer c.pod.mu.Unlock()
+	if c.failed != nil {
+		return c.failed
+	}
+	return c.starvedLocked(err)
 }
 
 // runs records that the container runs. If the pod was stopped meanwhile, it doesn't.
