@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 
+	"podlet/cgroup"
 	"podlet/internal/network/cni"
 )
 
@@ -24,6 +25,9 @@ func (c CNI) Add(ctx context.Context, p NetworkPod, netns NetNS) (*Attachment, e
 			_, err := netns(ctx)
 			return err
 		},
+	}
+	if s.CgroupParent != cgroup.DefaultParent {
+		pod.CgroupParent = s.CgroupParent // else it is all pods'
 	}
 	for _, m := range s.Ports {
 		port := cni.PortMapping{HostPort: m.HostPort, ContainerPort: m.PodPort, Protocol: m.Protocol}

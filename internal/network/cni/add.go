@@ -33,8 +33,15 @@ func (n *Network) Add(ctx context.Context, p Pod) (*Result, error) {
 	c := &chain{n: n, verb: "ADD", conf: conf, a: &a, netns: a.NetNS, limit: n.cfg.Timeout}
 	err = c.within(ctx, func(ctx context.Context) (err error) {
 		a.Result, err = c.add(ctx)
+		if err != nil && !c.started && ctx.Err() == nil {
+			return unready{err}
+		}
 		return err
 	})
+	if err != nil && !c.started {
+		// There is nothing to take back, and a DEL would fail as the ADD did for as long as the plugin isn't there.
+		return nil, errors.Join(err, n.forget(e))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +112,7 @@ func (n *Network) warnOfPorts(conf *conf, p *Pod) {
 	}
 }
 
-// forget drops an entry for which no plugin was run, and its record. Where that fails, both are left for Leave.
+// forget drops an entry for which no plugin was started, and its record. Where that fails, both are left for Leave.
 func (n *Network) forget(e *entry) error {
 	if err := n.records.drop(e.rec.Pod); err != nil {
 		return err

@@ -26,6 +26,8 @@ type chain struct {
 	prev json.RawMessage
 	// more are further keys of each plugin's input.
 	more map[string]any
+	// started says that a plugin's process was.
+	started bool
 }
 
 // within runs do with the chain's deadline and counts from now.
@@ -60,28 +62,47 @@ func (c *chain) each(ctx context.Context) error {
 	return nil
 }
 
-// back runs the plugins in the opposite order and stops at the first error: those before it may need what it has not undone.
+// back runs the plugins whose DEL is outstanding in the opposite order and stops at the first error: those before it may need what it has not undone.
 func (c *chain) back(ctx context.Context) error {
-	for _, p := range slices.Backward(c.conf.list.Plugins) {
-		if _, err := c.run(ctx, p); err != nil {
+	for _, i := range c.outstanding() {
+		if err := c.del(ctx, i); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// backAll runs the plugins in the opposite order whatever the others said, each with its share of the time. That is more than the spec has for a
-// DEL, which is to halt: but where one plugin is gone for good, what the others have given is to be free again all the same.
+// backAll runs the plugins whose DEL is outstanding in the opposite order whatever the others said, each with its share of the time. That is more than
+// the spec has for a DEL, which is to halt: but where one plugin is gone for good, what the others have given is to be free again all the same.
 func (c *chain) backAll(ctx context.Context) error {
 	var errs []error
-	share := c.limit / time.Duration(len(c.conf.list.Plugins))
-	for _, p := range slices.Backward(c.conf.list.Plugins) {
-		own, cancel := context.WithTimeoutCause(ctx, share, ErrTimeout)
-		_, err := c.run(own, p)
+	list := c.outstanding()
+	for _, i := range list {
+		own, cancel := context.WithTimeoutCause(ctx, c.limit/time.Duration(len(list)), ErrTimeout)
+		errs = append(errs, c.del(own, i))
 		cancel()
-		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// outstanding are the plugins whose DEL has not succeeded, by their place, in the opposite order.
+func (c *chain) outstanding() []int {
+	var list []int
+	for i := range slices.Backward(c.conf.list.Plugins) {
+		if !slices.Contains(c.a.Deleted, i) {
+			list = append(list, i)
+		}
+	}
+	return list
+}
+
+// del runs one plugin, and notes that it succeeded.
+func (c *chain) del(ctx context.Context, i int) error {
+	if _, err := c.run(ctx, c.conf.list.Plugins[i]); err != nil {
+		return err
+	}
+	c.a.Deleted = append(c.a.Deleted, i)
+	return nil
 }
 
 // all runs every plugin whatever the others said.
@@ -108,7 +129,9 @@ func (c *chain) run(ctx context.Context, p *libcni.PluginConfig) ([]byte, error)
 		return nil, call.failed("", fmt.Errorf("make its input: %w", err))
 	}
 	call.input = input
-	return c.n.run(ctx, call)
+	out, err := c.n.run(ctx, call)
+	c.started = c.started || call.started
+	return out, err
 }
 
 // input is a plugin's configuration with what the spec says is to be in it (section 3).
@@ -147,7 +170,7 @@ func (c *chain) result(out []byte) (json.RawMessage, error) {
 	if top == nil {
 		return nil, errors.New("it is null")
 	}
-	if v := string(top["cniVersion"]); v == "" || v == `""` {
+	if v := string(top["cniVersion"]); v == "" || v == `""` || v == "null" {
 		// The spec's oldest versions let it out: then it is the input's.
 		text, err := json.Marshal(c.conf.list.CNIVersion)
 		if err != nil {

@@ -86,6 +86,11 @@ func readFile(dir, name string) (*conf, error) {
 		return nil, errors.New("it has no plugins")
 	}
 	if list.CNIVersion == "" {
+		// libcni passes over versions that are too new.
+		var versions []string
+		if json.Unmarshal(top["cniVersions"], &versions) == nil && len(versions) > 0 {
+			return nil, fmt.Errorf("cniVersions %q has none of %s", versions, strings.Join(version.All.SupportedVersions(), ", "))
+		}
 		list.CNIVersion = "0.1.0"
 	}
 	if !slices.Contains(version.All.SupportedVersions(), list.CNIVersion) {
@@ -204,6 +209,11 @@ func readGuarded(dir, name string) ([]byte, error) {
 func (c *conf) atLeast(v string) bool {
 	ok, err := version.GreaterThanOrEqualTo(c.list.CNIVersion, v)
 	return err == nil && ok
+}
+
+// names says whether the configuration has a plugin of that type.
+func (c *conf) names(plugin string) bool {
+	return slices.ContainsFunc(c.list.Plugins, func(p *libcni.PluginConfig) bool { return p.Network.Type == plugin })
 }
 
 // has says whether a plugin of the configuration declares the capability.

@@ -8,7 +8,9 @@
 //
 //   - An attachment is owed a DEL from before its ADD until its DEL has succeeded, whoever dies in between: its record (record.go) is a file
 //     that is written before the first plugin is run, and removed after the last. It holds all that DEL takes: the configuration, the
-//     arguments, the result. Neither the node's configuration nor the pod's namespace need be there any more.
+//     arguments, the result. Neither the node's configuration nor the pod's namespace need be there any more. Nothing is owed where ADD could start
+//     no plugin at all, or any more where all plugins that have not done their DEL are uninstalled.
+//   - A plugin's DEL that has succeeded is not run again: what it gave the pod may be another's.
 //   - A DEL that keeps failing becomes the queue's (queue.go), so that a pod's end is never kept up by a plugin for ever. The queue is
 //     the set of records marked as owed; it lasts over restarts.
 //   - No plugin outlives its deadline, nor the caller who asked for an ADD: its process group is killed. A DEL doesn't end with its caller: the

@@ -68,6 +68,11 @@ func (e *PluginError) Error() string {
 // Unwrap gives the kind or the cause.
 func (e *PluginError) Unwrap() error { return e.Err }
 
+// unready makes an error one of the kind ErrNotReady; it says enough without that one's words.
+type unready struct{ error }
+
+func (u unready) Unwrap() []error { return []error{ErrNotReady, u.error} }
+
 func afterColon(s string) string {
 	if s == "" {
 		return ""

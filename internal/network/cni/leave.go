@@ -16,6 +16,8 @@ const patience = 3
 type flight struct {
 	done chan struct{}
 	err  error // once done
+	// lost are the plugins that were uninstalled before their DEL, which is given up; nil: none. Once done.
+	lost []string
 }
 
 // Leave takes back what Add has given the pod, while its namespace is still there if it can be; nobody may run in it any more. A pod that has
@@ -52,7 +54,7 @@ func (n *Network) flyLocked(e *entry) *flight {
 	e.flight = f
 	n.work.Go(func() {
 		defer close(f.done)
-		n.guard("CNI DEL", func() { f.err = n.del(e) })()
+		n.guard("CNI DEL", func() { f.lost, f.err = n.del(e) })()
 		n.settle(e, f)
 	})
 	return f
@@ -63,32 +65,64 @@ var (
 	errPanic   = errors.New("podlet panicked, see its log")
 )
 
-// del runs one DEL, with what the record says.
-func (n *Network) del(e *entry) error {
+// del runs one DEL, with what the record says. What is lost is success.
+func (n *Network) del(e *entry) (lost []string, err error) {
 	ctx := n.life
 	n.mu.Lock()
 	a := e.rec
 	n.mu.Unlock()
 	if err := n.awaitLeft(ctx, containerEnv+a.Pod, n.cfg.Timeout); err != nil {
-		return err
+		return nil, err
 	}
 	if err := n.turns.Acquire(ctx, 1); err != nil {
-		return errClosing
+		return nil, errClosing
 	}
 	defer n.turns.Release(1)
 	conf, err := n.confOf(&a)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	c := &chain{n: n, verb: "DEL", conf: conf, a: &a, netns: present(a.NetNS), limit: n.cfg.Timeout}
 	if conf.atLeast("0.4.0") {
 		// Earlier versions of the spec know no result in a DEL.
 		c.prev = a.Result
 	}
+	back := c.back
 	if a.Owed {
-		return c.within(ctx, c.backAll)
+		back = c.backAll
 	}
-	return c.within(ctx, c.back)
+	err = c.within(ctx, back)
+	if a.damaged {
+		return nil, err // places in today's configuration say nothing tomorrow
+	}
+	n.mu.Lock()
+	e.rec.Deleted = a.Deleted
+	n.mu.Unlock()
+	if err != nil && a.Owed {
+		lost = n.uninstalled(c)
+	}
+	if lost != nil {
+		return lost, nil
+	}
+	return nil, err
+}
+
+// uninstalled are the plugins whose DEL is outstanding where it can never succeed: the programs of all of them are gone, and today's configuration of
+// the same network names none of them. Else nil: the DEL stays owed.
+func (n *Network) uninstalled(c *chain) []string {
+	today, err := n.ready()
+	if err != nil || today.list.Name != c.conf.list.Name {
+		return nil
+	}
+	var list []string
+	for _, i := range c.outstanding() {
+		plugin := c.conf.list.Plugins[i].Network.Type
+		if today.names(plugin) || !n.absent(plugin) {
+			return nil
+		}
+		list = append(list, plugin)
+	}
+	return list
 }
 
 // confOf gives the configuration an attachment was made with; where its record is damaged, today's.
@@ -134,7 +168,7 @@ func (n *Network) settle(e *entry, f *flight) {
 	}
 	a := e.rec
 	n.mu.Unlock()
-	n.report(&a, f.err, handed)
+	n.report(&a, f, handed)
 	if f.err != nil && !a.damaged {
 		if err := n.records.save(&a); err != nil {
 			// The file as it was does as well: a DEL is owed as long as it is there.
@@ -150,9 +184,12 @@ func (n *Network) settle(e *entry, f *flight) {
 }
 
 // report says what an administrator may want to know of a DEL's end.
-func (n *Network) report(a *attachment, err error, handed bool) {
+func (n *Network) report(a *attachment, f *flight, handed bool) {
 	switch {
-	case err == nil && a.Owed:
+	case f.err == nil && f.lost != nil:
+		n.cfg.Log.Warn("an owed CNI DEL is given up: its plugins are uninstalled, and the network's configuration doesn't name them any more; what they gave the pod stays taken",
+			"pod", a.Pod, "file", a.File, "plugins", f.lost, "failures", a.Failures, "error", a.Why)
+	case f.err == nil && a.Owed:
 		n.cfg.Log.Info("the CNI DEL that was owed has succeeded", "pod", a.Pod, "file", a.File, "failures", a.Failures)
 	case handed:
 		n.cfg.Log.Error("a CNI DEL fails: the pod goes without it, podlet tries again in the background, and until then what the plugins gave the pod stays taken",

@@ -54,6 +54,17 @@ func (n *Network) find(plugin string) (string, error) {
 	return "", fmt.Errorf("plugin %q is in none of %s: install it, or see --cni-bin-dirs", plugin, strings.Join(n.cfg.BinDirs, ", "))
 }
 
+// absent says that no directory has anything of the plugin's name. One that can't be looked at may have it.
+func (n *Network) absent(plugin string) bool {
+	for _, dir := range n.cfg.BinDirs {
+		var st unix.Stat_t
+		if unix.Lstat(filepath.Join(dir, plugin), &st) != unix.ENOENT {
+			return false
+		}
+	}
+	return true
+}
+
 // guarded refuses a directory in which everybody may put files.
 func guarded(dir string) error {
 	var st unix.Stat_t
@@ -77,6 +88,8 @@ type call struct {
 	input              []byte
 	began              time.Time
 	limit              time.Duration
+	// started says that there was a process of the plugin.
+	started bool
 }
 
 // failed is the call's error.
@@ -118,7 +131,10 @@ func execute(ctx context.Context, path string, c *call) (out, said []byte, err e
 		}
 		return unix.Kill(-cmd.Process.Pid, unix.SIGKILL)
 	}
-	err = cmd.Run()
+	if err = cmd.Start(); err == nil {
+		c.started = true
+		err = cmd.Wait()
+	}
 	if errors.Is(err, exec.ErrWaitDelay) && ctx.Err() == nil {
 		// It ended well, and what it left running has its output still: that is a daemon's way, and its own.
 		err = nil

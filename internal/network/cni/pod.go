@@ -19,6 +19,8 @@ type Pod struct {
 	Ports       []PortMapping
 	DNS         DNS
 	Bandwidth   Bandwidth
+	// CgroupParent is the path of the pod's cgroup, as the convention for the capability "cgroupPath" has it; empty: it has none of its own.
+	CgroupParent string
 }
 
 // PortMapping leads what reaches a port of the node to the pod, as the convention for the capability "portMappings" has it.
@@ -48,6 +50,7 @@ const (
 	capBandwidth   = "bandwidth"
 	capDNS         = "dns"
 	capRanges      = "ipRanges"
+	capCgroup      = "cgroupPath"
 	capAnnotations = "io.kubernetes.cri.pod-annotations"
 )
 
@@ -86,6 +89,9 @@ func (p *Pod) capabilities(ranges []netip.Prefix) (map[string]json.RawMessage, e
 			sets = append(sets, []ipRange{{r}})
 		}
 		values[capRanges] = sets
+	}
+	if p.CgroupParent != "" {
+		values[capCgroup] = p.CgroupParent
 	}
 	if len(p.Annotations) > 0 {
 		values[capAnnotations] = p.Annotations

@@ -30,6 +30,9 @@ type attachment struct {
 	Capabilities map[string]json.RawMessage `json:"capabilities,omitempty"`
 	added
 	Began time.Time `json:"began"`
+	// Deleted are the plugins, by their place in Conf, whose DEL has succeeded: it is not repeated, as what they gave may be another pod's by now. It is
+	// saved when the DEL of all has failed: of a podlet that is killed before that, the next one repeats them once.
+	Deleted []int `json:"deleted,omitempty"`
 	// Owed says that the pod is gone, and that its DEL is the queue's. Failures counts DELs that failed, Why is the last one's error.
 	Owed     bool   `json:"owed,omitempty"`
 	Failures int    `json:"failures,omitempty"`

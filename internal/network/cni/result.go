@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
+	"strings"
 
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/containernetworking/cni/pkg/types/create"
@@ -30,14 +32,19 @@ func readResult(network string, text []byte) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	own := ownInterfaces(r.Interfaces)
 	result := &Result{Network: network}
-	for _, i := range r.Interfaces {
-		if i != nil && i.Name == ifName && i.Sandbox != "" {
-			result.MAC = i.Mac
-		}
+	for _, i := range own {
+		result.MAC = r.Interfaces[i].Mac
 	}
+	var others []string
 	for _, c := range r.IPs {
-		if c == nil || !ofPod(r, c) {
+		if c == nil {
+			continue
+		}
+		// Without interfaces an index means nothing.
+		if c.Interface != nil && len(r.Interfaces) > 0 && !slices.Contains(own, *c.Interface) {
+			others = append(others, interfaceName(r.Interfaces, *c.Interface))
 			continue
 		}
 		ip, ok := address(c.Address.IP)
@@ -49,19 +56,43 @@ func readResult(network string, text []byte) (*Result, error) {
 			result.Gateways = append(result.Gateways, gateway)
 		}
 	}
+	if len(result.IPs) == 0 && len(others) > 0 {
+		return nil, fmt.Errorf("it has no address for %s, only for %s", ifName, strings.Join(others, ", "))
+	}
 	if len(result.IPs) == 0 {
 		return nil, fmt.Errorf("it has no address for %s: does the configuration lack an \"ipam\"?", ifName)
 	}
 	return result, nil
 }
 
-// ofPod says whether an address is that of the pod's eth0: the interface it names is, or it names none.
-func ofPod(r *types100.Result, c *types100.IPConfig) bool {
-	if c.Interface == nil {
-		return true
+// ownInterfaces are those that are the pod's eth0, by their place: the ones in a sandbox; where none of that name is in one, as of plugins that don't tell,
+// all of the name.
+func ownInterfaces(list []*types100.Interface) []int {
+	var within, named []int
+	for i, link := range list {
+		if link == nil || link.Name != ifName {
+			continue
+		}
+		named = append(named, i)
+		if link.Sandbox != "" {
+			within = append(within, i)
+		}
 	}
-	i := *c.Interface
-	return i >= 0 && i < len(r.Interfaces) && r.Interfaces[i] != nil && r.Interfaces[i].Name == ifName && r.Interfaces[i].Sandbox != ""
+	if len(within) > 0 {
+		return within
+	}
+	return named
+}
+
+// interfaceName is that of one which is not the pod's eth0.
+func interfaceName(list []*types100.Interface, i int) string {
+	switch {
+	case i < 0 || i >= len(list) || list[i] == nil:
+		return fmt.Sprintf("interface %d, of which it tells nothing", i)
+	case list[i].Sandbox == "":
+		return fmt.Sprintf("%q without a sandbox", list[i].Name)
+	}
+	return fmt.Sprintf("%q", list[i].Name)
 }
 
 func address(ip net.IP) (netip.Addr, bool) {
