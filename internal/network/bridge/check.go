@@ -9,8 +9,8 @@ import (
 )
 
 // Check looks whether all that Open made is still there, since other programs of the node flush rules, switch forwarding off and
-// delete links. What is missing is made anew, pods' links put back on the bridge, and that is logged. A change of the uplink's MTU is followed. An error says what could
-// not be put right.
+// delete links. What is missing is made anew, pods' links put back on the bridge, and that is logged. A change of the uplink's MTU is followed. Of chains that may drop
+// what is the pods' the log warns. An error says what could not be put right.
 func (n *Network) Check(ctx context.Context) error {
 	n.check.Lock()
 	defer n.check.Unlock()
@@ -22,6 +22,7 @@ func (n *Network) Check(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return errors.Join(append(errs, err)...)
 	}
+	n.warnOfDropping()
 	return errors.Join(append(errs, n.ensureForwarding(), n.checkRules())...)
 }
 

@@ -16,13 +16,13 @@
 // grace period of the kernel's, which it spends on its own time when the namespace goes. Only a link that is there still after a
 // second, since somebody else holds the namespace, is deleted, and by Recover one whose podlet ended before.
 //
-// What Open changes on the node beyond links and rules that bear its mark, which is whether the node forwards packets, it notes first, for TakeDown.
+// What Open changes on the node beyond links and rules that bear its mark, which is whether the node forwards packets and what the kernel changes with that, it notes first, for TakeDown.
 //
 // # What is not done
 //
 // No promise is made on the link layer: pods on one bridge can send each other any frame, and with NET_RAW, which containers have by
 // default, take each other's addresses (ARP, ND). A chain of others that drops forwarded
-// packets by policy is not overruled, since an accept in one table is none in another.
+// packets by policy is not overruled, since an accept in one table is none in another; Open and Check warn of it.
 // Pods keep the MTU that they were made with, when the uplink's changes. Between pods with different MTUs TCP works, and larger datagrams are lost.
 // Host ports don't work on the node's ::1, as IPv6 has no route_localnet; a client that tries localhost is refused there at
 // once and goes on to 127.0.0.1.

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,21 +30,12 @@ const switchFile = "forwarding"
 // pod must not become the node's router (CVE-2020-10749).
 func (n *Network) ensureForwarding() error {
 	var changes []switched
-	if n.v4 != nil {
-		changes = appendChange(changes, forward4, "0", "1")
+	if now, _ := read(forward4); n.v4 != nil && now == "0" {
+		changes = append(n.alongWith4(), switched{forward4, "0", "1"})
 	}
-	if n.v6 != nil {
-		if now, _ := read(forward6); now == "0" {
-			paths, _ := filepath.Glob(conf6 + "/*/accept_ra")
-			for _, p := range paths {
-				dir := filepath.Dir(p)
-				off, _ := read(dir + "/disable_ipv6")
-				if name := filepath.Base(dir); name != "all" && name != "default" && name != n.cfg.Bridge && off == "0" {
-					changes = appendChange(changes, p, "1", "2")
-				}
-			}
-		}
-		changes = appendChange(changes, forward6, "0", "1")
+	if now, _ := read(forward6); n.v6 != nil && now == "0" {
+		changes = append(changes, n.alongWith6()...)
+		changes = append(changes, switched{forward6, "0", "1"})
 	}
 	if len(changes) == 0 {
 		return nil
@@ -52,6 +44,9 @@ func (n *Network) ensureForwarding() error {
 		return fmt.Errorf("note what is changed to let the node forward packets: %w", err)
 	}
 	for _, c := range changes {
+		if c.new == c.old {
+			continue
+		}
 		// A link may have gone since it was looked at.
 		if err := os.WriteFile(c.path, []byte(c.new), 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("let the node forward packets: write %s: %w", c.new, err)
@@ -60,13 +55,53 @@ func (n *Network) ensureForwarding() error {
 	return nil
 }
 
-type switched struct{ path, old, new string }
+// alongWith4 lists what the kernel itself changes as forwarding of IPv4 is switched (inet_forward_change): all links get it, default does, and
+// all/accept_redirects becomes the opposite. So a 1, or of that last one a 0, stays for now, and would be lost when forwarding is switched off.
+func (n *Network) alongWith4() []switched {
+	return append(n.forwarders(conf4), keep(conf4+"/all/accept_redirects", "1")...)
+}
 
-func appendChange(list []switched, path, from, to string) []switched {
-	if now, err := read(path); err == nil && now == from {
-		return append(list, switched{path, from, to})
+// alongWith6 is alongWith4 for IPv6 (addrconf_fixup_forwarding), and has the links that are to go on listening to advertisements: a link that forwards on a
+// node that doesn't is none of them.
+func (n *Network) alongWith6() []switched {
+	changes := n.forwarders(conf6)
+	for _, dir := range n.linksIn(conf6) {
+		off, _ := read(dir + "/disable_ipv6")
+		forwards, _ := read(dir + "/forwarding")
+		if ra, _ := read(dir + "/accept_ra"); ra == "1" && off == "0" && forwards == "0" {
+			changes = append(changes, switched{dir + "/accept_ra", "1", "2"})
+		}
+	}
+	return changes
+}
+
+// forwarders lists the links, and default, that forward by a switch of their own.
+func (n *Network) forwarders(conf string) []switched {
+	var list []switched
+	for _, dir := range append(n.linksIn(conf), conf+"/default") {
+		list = append(list, keep(dir+"/forwarding", "0")...)
 	}
 	return list
+}
+
+// linksIn lists the directories of other links than the bridge.
+func (n *Network) linksIn(conf string) []string {
+	dirs, _ := filepath.Glob(conf + "/*")
+	return slices.DeleteFunc(dirs, func(dir string) bool {
+		return slices.Contains([]string{"all", "default", n.cfg.Bridge}, filepath.Base(dir))
+	})
+}
+
+// switched is a switch and its values; new is old's equal where it is noted only because the kernel changes it later.
+type switched struct{ path, old, new string }
+
+// keep gives the switch to be noted, unless it has the value that the kernel gives it when forwarding is switched off.
+func keep(path, unless string) []switched {
+	now, err := read(path)
+	if err != nil || now == unless {
+		return nil
+	}
+	return []switched{{path, now, now}}
 }
 
 // noteSwitches adds switches to those noted in the network's directory. What is noted of one already stays: it is the older value.
@@ -105,7 +140,7 @@ func lockSwitches(dir string) (unlock func(), err error) {
 	return func() { f.Close() }, nil
 }
 
-// notedSwitches gives what was noted, in the order of the changes. A switch's new value is not among it.
+// notedSwitches gives what was noted. A switch's new value is not among it.
 func notedSwitches(dir string) ([]switched, error) {
 	path := filepath.Join(dir, switchFile)
 	text, err := os.ReadFile(path)
@@ -118,7 +153,7 @@ func notedSwitches(dir string) ([]switched, error) {
 	var list []switched
 	for line := range strings.Lines(string(text)) {
 		at, old, ok := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-		if !ok || !strings.HasPrefix(at, "/proc/sys/net/") || strings.Contains(at, "..") {
+		if !ok || !strings.HasPrefix(at, "/proc/sys/net/") || filepath.Clean(at) != at {
 			return nil, fmt.Errorf("%s: line %d is %.100q, no switch and value", path, len(list)+1, line)
 		}
 		list = append(list, switched{path: at, old: old})
@@ -132,13 +167,25 @@ func restoreSwitches(dir string) error {
 	if err != nil {
 		return err
 	}
-	// forwarding first: with it off, accept_ra 1 does what it did.
-	for _, c := range slices.Backward(noted) {
+	slices.SortStableFunc(noted, func(a, b switched) int { return cmp.Compare(restoreTurn(a.path), restoreTurn(b.path)) })
+	for _, c := range noted {
 		if err := os.WriteFile(c.path, []byte(c.old), 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("stop the node from forwarding packets: write %s: %w", c.old, err)
 		}
 	}
 	return nil
+}
+
+// restoreTurn says when a switch is restored, whenever it was noted: forwarding first, as the kernel changes the second ones along with it. accept_ra comes last: as a link
+// begins to forward, the kernel drops the routes by advertisements of all links where that isn't 2.
+func restoreTurn(path string) int {
+	switch {
+	case path == forward4 || path == forward6:
+		return 1
+	case filepath.Base(path) != "accept_ra":
+		return 2
+	}
+	return 3
 }
 
 // bequeathSwitches adds what is noted in dir to the notes of another podlet's network.

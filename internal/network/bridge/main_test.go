@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -32,8 +33,11 @@ func TestMain(m *testing.M) {
 	os.Exit(privatetest.Run(m.Run, leaks))
 }
 
-// inNode makes the namespace a node: lo is up.
-func inNode() error { return loopbackUp() }
+// inNode makes the namespace a node that forwards nothing, whatever the machine had at the namespace's making, which is inherited (devconf_inherit_init_net). lo is up.
+func inNode() error {
+	forwardsNot := []setting{{"all/forwarding", "0"}}
+	return errors.Join(write(conf4, forwardsNot), write(conf6, forwardsNot), loopbackUp())
+}
 
 func loopbackUp() error {
 	lo, err := netlink.LinkByName("lo")

@@ -12,9 +12,13 @@ const (
 	defaultMTU        = 1500
 )
 
-// faraway are addresses of documentation (RFC 5737, RFC 3849), which nobody has: the way to them is the default route, and the kernel looks it up
-// at once where a list of routes may have a million entries.
-var faraway = []net.IP{net.IPv4(198, 51, 100, 1), net.ParseIP("2001:db8:ffff:ffff::1")}
+// faraway are addresses to which the way is the default route, and the kernel looks it up at once where a list of routes may have a million entries. Nothing is sent there. Of each
+// family the first is one of documentation (RFC 5737, RFC 3849), which nobody has. A node that keeps to lists of bogons may lead such nowhere: the second is that of
+// a.root-servers.net.
+var faraway = []net.IP{
+	net.IPv4(198, 51, 100, 1), net.IPv4(198, 41, 0, 4),
+	net.ParseIP("2001:db8:ffff:ffff::1"), net.ParseIP("2001:503:ba3e::2:30"),
+}
 
 // followUplink has the bridge, and pods from now on, take the MTU of the node's uplink: packets of more would be cut or lost behind it (clouds' and
 // tunnels' links have less than 1500), of less cost throughput. Pods that are there keep what they have; towards the outside the kernel tells them what fits.
@@ -37,7 +41,7 @@ func (n *Network) uplinkMTU() (mtu int, link string) {
 	for _, far := range faraway {
 		routes, err := netlink.RouteGet(far)
 		if err != nil || len(routes) == 0 {
-			continue // as a rule ENETUNREACH: no such route
+			continue // as a rule ENETUNREACH: no such route; IPv6's that lead nowhere are lo's
 		}
 		by, err := netlink.LinkByIndex(routes[0].LinkIndex)
 		if err != nil || by.Attrs().Name == n.cfg.Bridge || by.Attrs().Flags&net.FlagLoopback != 0 {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // mtuOf gives the MTU of a link on the node, or in a pod.
@@ -80,5 +81,47 @@ func TestMTU(t *testing.T) {
 	fixed := openNetwork(t, cfg)
 	if got := mtuOf(t, nil, fixed.cfg.Bridge); got != 1444 {
 		t.Errorf("MTU %d of a bridge that is to have 1444", got)
+	}
+}
+
+// TestMTUOfBogons: where the addresses of documentation are led nowhere, the default route is found all the same, the best of several.
+func TestMTUOfBogons(t *testing.T) {
+	four, six := newNeighbour(t, 2), newNeighbour(t, 3)
+	for name, mtu := range map[string]int{"wire2": 1400, "wire3": 1350} {
+		link, err := netlink.LinkByName(name)
+		must(t, err)
+		must(t, netlink.LinkSetMTU(link, mtu))
+	}
+	n := openNetwork(t, testConfig(t, subnet4, subnet6))
+	wants := func(what string, want int) {
+		t.Helper()
+		if got, _ := n.uplinkMTU(); got != want {
+			t.Errorf("%s: MTU %d, want %d", what, got, want)
+		}
+	}
+	add := func(r netlink.Route) *netlink.Route {
+		t.Helper()
+		must(t, netlink.RouteAdd(&r))
+		t.Cleanup(func() { netlink.RouteDel(&r) })
+		return &r
+	}
+	for _, kind := range []int{unix.RTN_BLACKHOLE, unix.RTN_UNREACHABLE, unix.RTN_PROHIBIT} {
+		var made []*netlink.Route
+		for _, bogon := range []string{"198.51.100.0/24", "2001:db8:ffff::/48"} {
+			_, dst, err := net.ParseCIDR(bogon)
+			must(t, err)
+			made = append(made, add(netlink.Route{Dst: dst, Type: kind}))
+		}
+		wants("bogons alone", defaultMTU)
+		made = append(made, add(netlink.Route{Gw: net.IP(six.own[1].AsSlice()), Priority: 100}))
+		wants("IPv6's default route", 1350)
+		made = append(made, add(netlink.Route{Dst: &net.IPNet{IP: net.IPv4zero, Mask: net.CIDRMask(0, 32)}, Type: unix.RTN_UNREACHABLE, Priority: 300}))
+		wants("none of IPv4's that leads anywhere", 1350)
+		made = append(made, add(netlink.Route{Gw: net.IP(six.own[0].AsSlice()), Priority: 200}))
+		made = append(made, add(netlink.Route{Gw: net.IP(four.own[0].AsSlice()), Priority: 100}))
+		wants("IPv4's as well", 1400)
+		for _, r := range made {
+			must(t, netlink.RouteDel(r))
+		}
 	}
 }

@@ -26,7 +26,8 @@ type Network struct {
 	// check is held by the one Check at a time.
 	check struct {
 		sync.Mutex
-		loose bool // pods' links may be on no bridge, or on another
+		loose    bool // pods' links may be on no bridge, or on another
+		dropping dropping
 	}
 	// v4 and v6 are nil where the network has no such subnet. Which addresses they have given out is guarded by mu.
 	v4, v6 *pool
@@ -110,6 +111,7 @@ func Open(cfg Config) (_ *Network, err error) {
 		n.check.loose = true
 		cfg.Log.Error("pods are cut off", "error", err)
 	}
+	n.warnOfDropping()
 	for _, l := range n.list() {
 		n.forgetLater(l)
 	}
@@ -157,6 +159,7 @@ func (n *Network) Close() error {
 	n.table.Lock()
 	errs := []error{n.table.rules.close()}
 	n.table.Unlock()
+	errs = append(errs, n.check.dropping.socket.close())
 	if n.tracked != nil {
 		n.tracked.close()
 		n.tracked = nil

@@ -87,6 +87,8 @@ func (m PortMapping) overlaps(o PortMapping) bool {
 	return m.HostIP == o.HostIP || m.HostIP.IsUnspecified() || o.HostIP.IsUnspecified()
 }
 
+// checkPorts checks what a pod wants by itself. Its mappings may overlap: one address goes before everywhere, by the order of the rules, and the same mapping twice is
+// one element of a map. Not so two that are of one rank and lead to different ports.
 func (n *Network) checkPorts(ports []PortMapping) error {
 	for i, m := range ports {
 		if m.Protocol != TCP && m.Protocol != UDP && m.Protocol != SCTP {
@@ -105,7 +107,7 @@ func (n *Network) checkPorts(ports []PortMapping) error {
 			return fmt.Errorf("%w %d: host address %s: pods have no address of its family, as the network has no such subnet", ErrInvalid, m.HostPort, m.HostIP)
 		}
 		for _, o := range ports[:i] {
-			if m.overlaps(o) {
+			if m.PodPort != o.PodPort && m.overlaps(o) && m.everywhere() == o.everywhere() {
 				return fmt.Errorf("%w: %q and %q of the pod are the same to some client", ErrInvalid, o, m)
 			}
 		}

@@ -50,13 +50,18 @@ type rules struct {
 	bridge string
 	v4, v6 netip.Prefix
 	direct []netip.Prefix
+	rulesSocket
+}
+
+// rulesSocket talks to nftables. The zero value is ready, to be closed after use.
+type rulesSocket struct {
 	// conn is kept, since closing a socket of this kind waits until the kernel has let go of all that was ever deleted from the
 	// rules, a grace period. Nil before the first use and after an error, which may leave answers on it unread.
 	conn *nftables.Conn
 }
 
 // with lets do use the connection; what it queued is sent and must succeed.
-func (r *rules) with(do func(*nftables.Conn) error) error {
+func (r *rulesSocket) with(do func(*nftables.Conn) error) error {
 	if r.conn == nil {
 		c, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(roomForAll))
 		if err != nil {
@@ -83,7 +88,7 @@ func roomForAll(c *netlink.Conn) error {
 	return errors.Join(c.SetWriteBuffer(sendRoom), c.SetReadBuffer(receiveRoom))
 }
 
-func (r *rules) close() error {
+func (r *rulesSocket) close() error {
 	c := r.conn
 	if c == nil {
 		return nil
@@ -319,9 +324,10 @@ func change(do func(*nftables.Set, []nftables.SetElement) error, families []*fam
 	return nil
 }
 
-// elements gives what the leases' host ports are in the family's maps.
+// elements gives what the leases' host ports are in the family's maps. What a pod has twice (checkPorts) is one element: deleting it twice would fail.
 func (f *familyRules) elements(leases []*lease) map[*nftables.Set][]nftables.SetElement {
 	elements := map[*nftables.Set][]nftables.SetElement{}
+	have := map[string]bool{} // by keys, which are longer in hostIP
 	for _, l := range leases {
 		pod := l.v4
 		if f.proto == unix.NFPROTO_IPV6 {
@@ -336,6 +342,10 @@ func (f *familyRules) elements(leases []*lease) map[*nftables.Set][]nftables.Set
 			if !m.everywhere() {
 				key, into = append(m.HostIP.AsSlice(), key...), f.hostIP
 			}
+			if have[string(key)] {
+				continue
+			}
+			have[string(key)] = true
 			elements[into] = append(elements[into], nftables.SetElement{Key: key, Val: append(pod.AsSlice(), port(m.PodPort)...)})
 		}
 	}
