@@ -27,7 +27,7 @@ type Streams struct {
 	Stdin io.ReadCloser
 	// Stdout and Stderr block while the client doesn't read, and fail once it is gone.
 	Stdout, Stderr io.Writer
-	// Resize gives the latest size of the client's window. It is never closed.
+	// Resize gives the latest two sizes of the client's window, in order. It is never closed.
 	Resize <-chan unix.Winsize
 }
 

@@ -33,7 +33,7 @@ func openCommandSPDY(w http.ResponseWriter, r *http.Request, q *session, c *Comm
 		return nil, err
 	}
 	s := &commandSPDY{
-		session: q, v4: protocol == remotecommand.StreamProtocolV4Name, sizes: make(sizes, 1), complete: make(chan struct{}),
+		session: q, v4: protocol == remotecommand.StreamProtocolV4Name, sizes: newSizes(), complete: make(chan struct{}),
 		missing: map[string]bool{remotecommand.StreamTypeError: true}, got: map[string]httpstream.Stream{},
 	}
 	for name, has := range map[string]bool{

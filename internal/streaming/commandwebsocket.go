@@ -72,7 +72,7 @@ func openCommandWebSocket(w http.ResponseWriter, r *http.Request, q *session, c 
 	}
 	// An empty message tells the client that the session is there.
 	first.Write(nil)
-	latest := make(sizes, 1)
+	latest := newSizes()
 	s.given.Resize = latest
 	s.work.Go(q.guarded(func() { latest.read(opened[remotecommand.StreamResize]) }))
 	return s, nil

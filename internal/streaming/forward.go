@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"k8s.io/cri-streaming/pkg/streaming/portforward"
 	"k8s.io/streaming/pkg/httpstream"
@@ -59,21 +58,23 @@ func relay(q *session, stream io.ReadWriteCloser, conn net.Conn) {
 	stop := context.AfterFunc(q.ctx, func() { conn.Close() })
 	defer stop()
 	var copying sync.WaitGroup
-	var broken atomic.Bool
+	sent := make(chan struct{}) // closed when the app has all that the client says, or takes no more
 	copying.Go(q.guarded(func() {
-		if _, err := io.Copy(struct{ io.Writer }{conn}, stream); err != nil {
-			broken.Store(true) // the kernel tells of a reset once, here or below, where what the app sent before still comes
-		}
+		io.Copy(struct{ io.Writer }{conn}, stream)
 		closeWrite(conn)
+		close(sent)
 		// What the app doesn't want must still be read, or it would stop the streams behind it.
 		io.Copy(io.Discard, stream)
 	}))
 	_, err := io.Copy(stream, struct{ io.Reader }{conn})
-	s, half := stream.(httpstream.Stream)
-	if err == nil && half && q.ctx.Err() == nil && !broken.Load() {
-		// The app may still want to hear what the client, which now sees the end of its answer, has to say.
+	if s, half := stream.(httpstream.Stream); half && err == nil {
+		// The app may still want to hear what the client, which now sees the end of its answer, has to say. The kernel tells of an app's reset once, here or
+		// to who writes to it.
 		s.Close()
-		copying.Wait()
+		select {
+		case <-sent:
+		case <-q.ctx.Done():
+		}
 	}
 	conn.Close()
 	endRead(stream)
@@ -89,7 +90,8 @@ func closeWrite(conn net.Conn) {
 // endRead ends a Read of the stream that waits.
 func endRead(stream io.Closer) {
 	if s, ok := stream.(httpstream.Stream); ok {
-		// The data are the app's all the same: a reset travels behind them. Without the first the client would take it for an error.
+		// The client sees the end, and has all that came before it; of a reset it would lose what it has not read yet, and take it for an error. Behind the
+		// end Reset sends none: it ends the Read, and the transport drops what the client still sends.
 		s.Close()
 		s.Reset()
 		return

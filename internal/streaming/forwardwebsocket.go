@@ -10,11 +10,19 @@ import (
 	"k8s.io/streaming/pkg/httpstream/wsstream"
 )
 
+// portsMost is how many ports a WebSocket has channels for: a channel's number is a byte, and 255 is none (the transport reserves it).
+const portsMost = 127
+
 // serveForwardWebSocket serves a session over a WebSocket: channels 2n and 2n+1 are data and error of the n-th port, one connection each. Both begin
 // with the port, in two bytes, the low one first.
 func serveForwardWebSocket(w http.ResponseWriter, r *http.Request, q *session, f *Forward) error {
 	if len(f.Ports) == 0 {
 		err := fmt.Errorf("a WebSocket's channels are for ports, and the request names none")
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return err
+	}
+	if len(f.Ports) > portsMost {
+		err := fmt.Errorf("a WebSocket has channels for each of the request's %d ports; %d is the limit", len(f.Ports), portsMost)
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return err
 	}

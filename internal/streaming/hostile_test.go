@@ -269,16 +269,23 @@ func TestForwardMost(t *testing.T) {
 	}
 }
 
-// TestSizes: the latest size is the one that is read, and nobody waits for a reader (CVE-2022-23471).
+// TestSizes: the latest two sizes are those that are read, and nobody waits for a reader (CVE-2022-23471).
 func TestSizes(t *testing.T) {
-	latest := make(sizes, 1)
+	latest := newSizes()
 	var text strings.Builder
 	for i := range 10000 {
 		fmt.Fprintf(&text, `{"Width":%d,"Height":%d}`, i, i+1)
 	}
+	// No window has no width or no height.
+	text.WriteString(`{"Width":0,"Height":0}{"Width":80}{"Height":24}{}`)
 	latest.read(strings.NewReader(text.String()))
-	if got := <-latest; got != (unix.Winsize{Col: 9999, Row: 10000}) {
-		t.Errorf("%+v", got)
+	if len(latest) != 2 {
+		t.Fatalf("%d sizes", len(latest))
+	}
+	for _, want := range []unix.Winsize{{Col: 9998, Row: 9999}, {Col: 9999, Row: 10000}} {
+		if got := <-latest; got != want {
+			t.Errorf("%+v, want %+v", got, want)
+		}
 	}
 	// Nonsense without an end is read and forgotten.
 	latest.read(io.LimitReader(endless{}, 64<<20))

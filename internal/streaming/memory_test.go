@@ -3,7 +3,6 @@ package streaming
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
@@ -163,23 +162,36 @@ func TestCVE_E1Memory(t *testing.T) {
 	}
 }
 
-// hugeMessage begins a session over WebSocket with a message of 3 MiB, as much of it as is taken.
-func (r *rig) hugeMessage(url string) {
+// TestCVE_E1Messages: the end of one message and the beginning of the next in one piece: the first still counts.
+func TestCVE_E1Messages(t *testing.T) {
+	const sessions, budget = 12, 8 << 20
+	r := newRig(t, Config{Limits: Limits{Backlog: budget}})
+	before := heap()
+	for range sessions {
+		r.hugeMessage(r.url(never), oneByte...) // one after the other: each finds room if the one before gave it back
+	}
+	r.settles("bytes held", before+budget+sessions*sessionLeast, heap)
+	t.Logf("%d sessions hold %d KiB", sessions, (heap()-before)>>10)
+}
+
+// hugeMessage begins a session over WebSocket with a message of 3 MiB, as much of it as is taken. Its end comes by itself, in one piece with more.
+func (r *rig) hugeMessage(url string, more ...byte) {
 	_, conn, err := streamclient.WebSocket(url, "v4.channel.k8s.io")
 	if err != nil {
 		r.t.Error(err)
 		return
 	}
 	r.t.Cleanup(func() { conn.Close() })
-	const size = 3 << 20
-	// A whole binary message; its mask is zero.
-	conn.Write(append(binary.BigEndian.AppendUint64([]byte{0x82, 0x80 | 127}, size), 0, 0, 0, 0))
-	for range size >> 16 {
+	const size, last = 3 << 20, 100
+	conn.Write(binaryMessage(size))
+	for left := size - last; left > 0; left -= min(left, 1<<16) {
 		conn.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
-		if _, err := conn.Write(make([]byte, 1<<16)); err != nil {
+		if _, err := conn.Write(make([]byte, min(left, 1<<16))); err != nil {
 			return
 		}
 	}
+	time.Sleep(50 * time.Millisecond) // what came is taken
+	conn.Write(append(make([]byte, last), more...))
 }
 
 // TestBacklog: what waited for room comes, in whole and in order, also a message that is larger than all room there is.

@@ -7,9 +7,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sizes is a channel of one, in which the latest size takes the place of one that nobody has taken yet: a client may send thousands to a
-// process that never started (CVE-2022-23471).
+// sizes has the latest two sizes that nobody has taken yet: a client may send thousands to a process that never started (CVE-2022-23471). Two, as kubectl
+// attach sends one that is off by one and then the right one: the terminal may have the right one already, and what runs on it is to draw anew.
 type sizes chan unix.Winsize
+
+func newSizes() sizes { return make(sizes, 2) }
 
 // resizeMost bounds what one size may have in bytes of JSON.
 const resizeMost = 4096
@@ -26,6 +28,9 @@ func (c sizes) read(r io.Reader) {
 			return
 		}
 		limited.N = resizeMost
+		if size.Width == 0 || size.Height == 0 {
+			continue // a client whose terminal tells none
+		}
 		c.put(unix.Winsize{Row: size.Height, Col: size.Width})
 	}
 }

@@ -94,8 +94,8 @@ type Server struct {
 	running sync.WaitGroup // the sessions
 }
 
-// errStopping is what sessions end with at Close.
-var errStopping = errors.New("podlet is stopping")
+// ErrStopping is what sessions end with at Close.
+var ErrStopping = errors.New("podlet is stopping")
 
 // Listen opens the address and serves on it.
 func Listen(cfg Config) (*Server, error) {
@@ -145,13 +145,13 @@ func Listen(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Close ends every session, with errStopping as its status, and waits for their end, up to stopTime: one that hangs in the kernel goes with podlet.
+// Close ends every session, with ErrStopping as its status, and waits for their end, up to stopTime: one that hangs in the kernel goes with podlet.
 func (s *Server) Close() {
 	s.mu.Lock()
 	s.mu.closed = true
 	s.mu.Unlock()
 	s.tokens.drop()
-	s.end(errStopping)
+	s.end(ErrStopping)
 	s.http.Close()
 	ended := make(chan struct{})
 	go func() {

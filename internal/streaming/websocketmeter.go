@@ -17,6 +17,7 @@ type webSocketMeter struct {
 	have   int   // bytes of the header
 	body   int64 // bytes that are still to come of the frame
 	asked  int64 // of the backlog, for the frame that is to come
+	whole  bool  // all of the frame that held is for has come
 
 	// held is what the frame has of the backlog. Guarded by backlog.mu, as is ended.
 	held  int64
@@ -25,6 +26,10 @@ type webSocketMeter struct {
 
 // wait lets a message in when there is room for it, a small one always. One that is larger than all room comes alone.
 func (m *webSocketMeter) wait(ctx context.Context) error {
+	if m.whole {
+		m.release() // not before: the next frame may come together with this one's end, and the transport reads on when that was taken
+		m.whole = false
+	}
 	if m.asked == 0 {
 		return nil
 	}
@@ -46,6 +51,7 @@ func (m *webSocketMeter) take(p []byte) error {
 		if m.body > 0 {
 			n := min(int64(len(p)), m.body)
 			m.body -= n
+			m.whole = m.whole || m.body == 0
 			p = p[n:]
 			continue
 		}
@@ -100,7 +106,6 @@ func (m *webSocketMeter) begin() error {
 		return fmt.Errorf("the client sent a WebSocket message of %d bytes; %d is the limit", length, messageMost)
 	}
 	m.body = int64(length)
-	m.release()
 	if m.body > sessionLeast {
 		m.asked = 2 * m.body // the transport's buffer grows as it is filled
 	}
