@@ -19,7 +19,7 @@ import (
 	"podlet/pod"
 )
 
-// maxMessage is the largest message of the CRI in bytes, as in every kubelet: ExecSync alone may answer 32 MiB.
+// maxMessage is the largest message that is taken or sent, in bytes. Kubelets take 16 MiB, to which ExecSync keeps; a list of everything has no such bound.
 const maxMessage = 64 << 20
 
 // Server serves both services of the CRI.

@@ -34,8 +34,6 @@ type Clone struct {
 	WriterCgroups []*os.File
 
 	TTY bool
-	// StdinOnce ends the input with the first client's (CRI's ContainerConfig.stdin_once).
-	StdinOnce bool
 	// Name is shown in ps behind the role of a KindPause or KindInit: printable ASCII, cut to 31 bytes.
 	Name string
 }
@@ -132,9 +130,6 @@ func (q *Clone) message(tape *os.File) (*msgClone, []*os.File) {
 	}
 	if q.TTY {
 		m.Flags |= flagLogTTY
-	}
-	if q.StdinOnce {
-		m.Flags |= flagStdinOnce
 	}
 	copy(m.Name[:len(m.Name)-1], q.Name)
 	return m, files

@@ -81,7 +81,7 @@ func (k Kind) String() string {
 
 const (
 	flagLogTTY    = 1 << 0
-	flagStdinOnce = 1 << 1
+	flagStdinOnce = 1 << 1 // not used: the pauses that heed it end stdin with podlet's death
 )
 
 const (

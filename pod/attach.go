@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"podlet/internal/streaming"
 	"podlet/pause"
 )
 
@@ -18,7 +19,10 @@ const tapTime = 5 * time.Second
 
 // Attach connects a client to the streams of a running container's first process, as of now, and returns when its output has ended or, for a client of
 // stdin alone, when that has. The log goes on, and so does the app, whatever the client does: pause copies for it and ends the copy of a client that
-// is too slow, which is an error here. When ctx ends the error is its cause. With ContainerConfig.stdin_once the first client's end is stdin's.
+// is too slow, which is an error here. When ctx ends the error is its cause.
+//
+// With ContainerConfig.stdin_once the end of a client that has stdin is stdin's: who comes later has none, and the process reads its end once those who
+// were there before have gone too. podlet's own end, for which ctx's cause is streaming.ErrStopping, is no client's.
 func (r *Runtime) Attach(ctx context.Context, id string, s *Streams) error {
 	c, err := r.container(ctx, id)
 	if err != nil {
@@ -65,11 +69,11 @@ func (c *Container) attach(ctx context.Context, s *Streams) error {
 		return errNoPause
 	}
 	a := &attachment{c: c, conn: conn, once: s.Stdin != nil && c.spec.StdinOnce && !s.TTY}
-	defer a.close()
+	defer a.close(ctx)
 	if err := a.tap(ctx, s); err != nil {
 		return err
 	}
-	a.connect(s)
+	a.connect(ctx, s)
 	return a.wait(ctx)
 }
 
@@ -121,7 +125,7 @@ func (a *attachment) tap(ctx context.Context, s *Streams) error {
 }
 
 // connect begins to copy.
-func (a *attachment) connect(s *Streams) {
+func (a *attachment) connect(ctx context.Context, s *Streams) {
 	a.connected = true
 	for _, o := range a.out {
 		go o.run()
@@ -131,7 +135,7 @@ func (a *attachment) connect(s *Streams) {
 		if a.input != nil {
 			to = a.input
 		}
-		a.in = newInflow(s.Stdin, to, a.endInput)
+		a.in = newInflow(s.Stdin, to, func() { a.endInput(ctx) })
 	}
 	if s.TTY && s.Resize != nil && a.input != nil {
 		a.stop, a.following = make(chan struct{}), make(chan struct{})
@@ -142,18 +146,18 @@ func (a *attachment) connect(s *Streams) {
 	}
 }
 
-// endInput closes a stdin that is closed with its first client's.
-func (a *attachment) endInput() {
-	if !a.once {
+// endInput closes a stdin that ends with its first client's, unless it is podlet that ends: the app must not notice that, and the next podlet's clients go on.
+func (a *attachment) endInput(ctx context.Context) {
+	if !a.once || errors.Is(context.Cause(ctx), streaming.ErrStopping) {
 		return
 	}
 	a.once = false
 	if a.input != nil {
 		a.input.Close()
 	}
-	ctx, cancel := context.WithTimeout(a.c.pod.rt.life, tapTime)
+	short, cancel := context.WithTimeout(a.c.pod.rt.life, tapTime)
 	defer cancel()
-	err := a.conn.CloseStdin(ctx, pauseID(a.c.id))
+	err := a.conn.CloseStdin(short, pauseID(a.c.id))
 	if err != nil && !errors.Is(err, unix.ESRCH) && a.conn.Err() == nil {
 		a.c.pod.rt.log.Warn("can't close a container's stdin", "container", a.c.name(), "error", err)
 	}
@@ -193,7 +197,7 @@ func (a *attachment) verdict(ctx context.Context) error {
 }
 
 // close takes the client away. pause hears of it by the pipes' end.
-func (a *attachment) close() {
+func (a *attachment) close(ctx context.Context) {
 	if a.stop != nil {
 		close(a.stop)
 		<-a.following
@@ -205,7 +209,7 @@ func (a *attachment) close() {
 		a.input.Close() // ends a write that waits
 	}
 	a.in.stop()
-	a.endInput()
+	a.endInput(ctx)
 	if a.connected {
 		for _, o := range a.out {
 			<-o.done

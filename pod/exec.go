@@ -15,12 +15,8 @@ import (
 	"podlet/pod/tape"
 )
 
-const (
-	// execOutputMost is how much of each of stdout and stderr ExecSync gives back, in bytes; the rest is discarded (api.proto, ExecSyncResponse).
-	execOutputMost = 16 << 20
-	// execDrain is how long output may still come after the command has ended: a child of it may hold the pipes for ever.
-	execDrain = 100 * time.Millisecond
-)
+// execDrain is how long output may still come after the command has ended: a child of it may hold the pipes for ever.
+const execDrain = 100 * time.Millisecond
 
 // ExecResult is what became of a command.
 type ExecResult struct {
@@ -46,7 +42,7 @@ func (r *Runtime) ExecSync(ctx context.Context, id string, args []string, timeou
 	}
 	result, err := c.execSync(ctx, args)
 	if err != nil {
-		return nil, fmt.Errorf("exec %q in container %s: %w", args[0], c.name(), err)
+		return nil, fmt.Errorf("exec %q in container %s: %w", args[0], c.name(), c.orEnded(ctx, err))
 	}
 	return result, nil
 }
@@ -58,6 +54,26 @@ func (c *Container) checkCommand(args []string) error {
 	return nil
 }
 
+// orEnded gives the reason why a command could not be started: any step of it may fail where the container ends just then.
+func (c *Container) orEnded(ctx context.Context, err error) error {
+	if ctx.Err() != nil || errors.Is(err, ErrState) || !c.endedBehind(ctx, err) {
+		return err
+	}
+	return fmt.Errorf("the container has ended meanwhile: %w", ErrState)
+}
+
+// endedBehind says whether the container's end may be behind err.
+func (c *Container) endedBehind(ctx context.Context, err error) bool {
+	c.pod.mu.Lock()
+	gone := c.pidfd == nil || ended(c.pidfd)
+	c.pod.mu.Unlock()
+	if gone {
+		return true
+	}
+	// A first process that waits for the others of its PID namespace to end has not ended yet, but nobody can join its namespaces any more, or be forked there.
+	return (errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOMEM)) && c.endsWithin(ctx, reportTime)
+}
+
 func (c *Container) execSync(ctx context.Context, args []string) (*ExecResult, error) {
 	files := fds{}
 	defer files.close()
@@ -66,12 +82,13 @@ func (c *Container) execSync(ctx context.Context, args []string) (*ExecResult, e
 		return nil, err
 	}
 	defer e.close()
-	stdout, err := capture(files, launch.FDStdout)
+	room := newAllowance(execOutputMost - 2*execOutputOwn)
+	stdout, err := capture(files, launch.FDStdout, room)
 	if err != nil {
 		return nil, err
 	}
 	defer stdout.close()
-	stderr, err := capture(files, launch.FDStderr)
+	stderr, err := capture(files, launch.FDStderr, room)
 	if err != nil {
 		return nil, err
 	}
@@ -84,8 +101,8 @@ func (c *Container) execSync(ctx context.Context, args []string) (*ExecResult, e
 		return nil, err
 	}
 	files.close()
-	go stdout.read()
-	go stderr.read()
+	stdout.start()
+	stderr.start()
 	state, err := e.wait(ctx)
 	if err != nil {
 		return nil, err
@@ -280,75 +297,3 @@ func (e *execution) dropGroup() {
 	e.group.Close()
 	e.group = nil
 }
-
-// captured is the beginning of what a command writes to one stream.
-type captured struct {
-	pipe *os.File
-	done chan struct{}
-	data []byte
-}
-
-// capture makes a pipe for the stream.
-func capture(files fds, name string) (*captured, error) {
-	var ends [2]int
-	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
-		return nil, fmt.Errorf("make a pipe: %w", err)
-	}
-	files[name] = os.NewFile(uintptr(ends[1]), name)
-	// Only podlet's end: the command expects to block.
-	unix.SetNonblock(ends[0], true)
-	return &captured{pipe: os.NewFile(uintptr(ends[0]), name), done: make(chan struct{})}, nil
-}
-
-// read takes what comes until the end of the stream or close, keeps the beginning and discards the rest.
-func (o *captured) read() {
-	defer close(o.done)
-	buffer := make([]byte, 32<<10)
-	for {
-		n, err := o.pipe.Read(buffer)
-		o.keep(buffer[:n])
-		if err != nil {
-			rest(o.pipe, buffer, o.keep)
-			return
-		}
-	}
-}
-
-// pipeMost is the largest that a pipe is made (pipe(7), pipe-max-size).
-const pipeMost = 1 << 20
-
-// rest takes what is in the pipe already: on a busy machine the deadline may come before the reader had its first turn, and what a command
-// wrote before its end is never cut. A child that goes on writing doesn't keep it here.
-func rest(pipe *os.File, buffer []byte, keep func([]byte) error) {
-	raw, err := pipe.SyscallConn()
-	if err != nil {
-		return
-	}
-	for taken := 0; taken < pipeMost; {
-		var n int
-		if controlErr := raw.Control(func(fd uintptr) { n, err = unix.Read(int(fd), buffer) }); controlErr != nil || err != nil || n <= 0 {
-			return
-		}
-		if keep(buffer[:n]) != nil {
-			return
-		}
-		taken += n
-	}
-}
-
-// keep adds to the beginning, as long as there is room.
-func (o *captured) keep(p []byte) error {
-	if room := execOutputMost - len(o.data); room > 0 {
-		o.data = append(o.data, p[:min(len(p), room)]...)
-	}
-	return nil
-}
-
-// until gives what has come by the end of the stream, or by the deadline.
-func (o *captured) until(deadline time.Time) []byte {
-	o.pipe.SetReadDeadline(deadline)
-	<-o.done
-	return o.data
-}
-
-func (o *captured) close() { o.pipe.Close() }

@@ -45,7 +45,7 @@ func (r *Runtime) Exec(ctx context.Context, id string, args []string, s *Streams
 	}
 	r.log.Info("exec", "container", c.name(), "id", c.id, "command", args[0], "tty", s.TTY)
 	if code, err = c.exec(ctx, args, s); err != nil {
-		return 0, fmt.Errorf("exec %q in container %s: %w", args[0], c.name(), err)
+		return 0, fmt.Errorf("exec %q in container %s: %w", args[0], c.name(), c.orEnded(ctx, err))
 	}
 	return code, nil
 }

@@ -26,8 +26,8 @@ func (r *Runtime) Ready(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if st := p.status.Load(); st.State != PodReady {
-		return fmt.Errorf("pod %s is %s, not ready: %w", p.name(), st.State, ErrState)
+	if p.status.Load().State != PodReady {
+		return fmt.Errorf("pod %s is not ready: %w", p.name(), ErrState)
 	}
 	return nil
 }
@@ -77,7 +77,21 @@ func dialInside(ctx context.Context, ns *os.File, to netip.AddrPort) (net.Conn, 
 	if err := connect(ctx, socket, address); err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", to, err)
 	}
-	return net.FileConn(socket)
+	conn, err := net.FileConn(socket)
+	if err != nil || !toItself(conn) {
+		return conn, err
+	}
+	// A reset leaves nothing that would keep an app from the port.
+	conn.(*net.TCPConn).SetLinger(0)
+	conn.Close()
+	return nil, fmt.Errorf("connect to %s: %w", to, unix.ECONNREFUSED)
+}
+
+// toItself says whether the socket is its own other end: the kernel took the very port that it was to connect to as its source, as it does only where
+// nobody listens.
+func toItself(conn net.Conn) bool {
+	peer := conn.RemoteAddr() // nil where it has gone already
+	return peer != nil && peer.String() == conn.LocalAddr().String()
 }
 
 // connect connects a non-blocking socket, waiting as long as ctx lasts.

@@ -163,7 +163,7 @@ func (c *Container) launch(ctx context.Context, files fds, gate *os.File) error 
 	proc, err := conn.Clone(longer, pause.Clone{
 		ID: pauseID(c.id), Kind: pause.KindExec, Tape: wire, FDs: passed,
 		Stdout: streams.stdout, Stderr: streams.stderr, Stdin: streams.stdin, Log: streams.log,
-		TTY: c.spec.TTY, StdinOnce: c.spec.StdinOnce,
+		TTY: c.spec.TTY,
 	})
 	if err != nil {
 		return c.launchFailed(explainFailure(t, err))

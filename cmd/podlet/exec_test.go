@@ -4,13 +4,18 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"podlet/hack/streamclient"
 )
 
 func TestExecExit(t *testing.T) {
@@ -33,7 +38,7 @@ func TestExecExit(t *testing.T) {
 	}
 }
 
-// TestExecOutputIsCut: 16 MiB of each stream are given back, the rest is thrown away and the command runs to its end (api.proto).
+// TestExecOutputIsCut: as much is given back as a kubelet takes in one message, of both streams; the rest is thrown away and the command runs to its end (api.proto).
 func TestExecOutputIsCut(t *testing.T) {
 	n := commonNode(t)
 	p := n.newPod()
@@ -42,11 +47,92 @@ func TestExecOutputIsCut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Stdout) != 16<<20 || len(r.Stderr) != 16<<20 || r.ExitCode != 5 {
+	// The first 64 KiB of each are its own: what was wrong stands on stderr, whatever went to stdout before.
+	if len(r.Stdout) != 16<<20-4096-64<<10 || len(r.Stderr) != 64<<10 || r.ExitCode != 5 {
 		t.Errorf("%d and %d bytes, code %d", len(r.Stdout), len(r.Stderr), r.ExitCode)
 	}
 	if !bytes.HasPrefix(r.Stdout, []byte("y\ny\n")) || !bytes.HasSuffix(r.Stderr, []byte("y\ny\n")) {
 		t.Error("the output is not what was written")
+	}
+}
+
+// TestExecOutputsShare: calls that hold much output at the same time share 64 MiB for it; each keeps the beginning and runs to its end. Afterwards there is room again.
+func TestExecOutputsShare(t *testing.T) {
+	n := commonNode(t)
+	c := n.newPod().start(container("app", "sleep", "1000"))
+	const calls = 8
+	write := func(then string) *cri.ExecSyncResponse {
+		script := "i=0; yes | head -c 10000000; yes | head -c 10000000 >&2; " + then
+		r, err := n.ExecSync(t.Context(), &cri.ExecSyncRequest{ContainerId: c, Timeout: 120, Cmd: []string{"sh", "-c", script}})
+		if err != nil {
+			t.Error(err)
+			return nil
+		}
+		for _, stream := range [][]byte{r.Stdout, r.Stderr} {
+			if len(stream) < 64<<10 || !bytes.Equal(stream, bytes.Repeat([]byte("y\n"), len(stream)/2+1)[:len(stream)]) {
+				t.Errorf("%d bytes, not what was written", len(stream))
+			}
+		}
+		return r
+	}
+	var all sync.WaitGroup
+	var kept atomic.Int64
+	for range calls {
+		all.Go(func() {
+			// None ends before all have written.
+			r := write(fmt.Sprintf("echo >>/tmp/written; until [ $(wc -l </tmp/written) = %d ]; do sleep 0.05; done; exit 3", calls))
+			kept.Add(int64(len(r.GetStdout()) + len(r.GetStderr())))
+			if r.GetExitCode() != 3 {
+				t.Errorf("code %d", r.GetExitCode())
+			}
+		})
+	}
+	all.Wait()
+	if k := kept.Load(); k > 64<<20+calls*2*64<<10 || k < 60<<20 {
+		t.Errorf("%d calls at the same time kept %d KiB", calls, k>>10)
+	}
+	if r := write("exit 0"); len(r.GetStdout())+len(r.GetStderr()) != 16<<20-4096 {
+		t.Errorf("a call after them kept %d and %d bytes", len(r.GetStdout()), len(r.GetStderr()))
+	}
+}
+
+// TestExecAsTheContainerEnds: a command that can't start because its container ends just then fails for that, not for the step that noticed.
+func TestExecAsTheContainerEnds(t *testing.T) {
+	n := commonNode(t)
+	p := n.newPod()
+	for name, try := range map[string]func(c string) error{
+		"sync": func(c string) error {
+			_, err := n.ExecSync(n.ctx(), &cri.ExecSyncRequest{ContainerId: c, Cmd: []string{"true"}})
+			n.fails(err, codes.FailedPrecondition)
+			return err
+		},
+		"stream": func(c string) error {
+			_, _, _, err := n.streamExec(streamclient.SPDY, c, streamclient.Want{Stdout: true}, "true").Output()
+			return err
+		},
+		"terminal": func(c string) error {
+			_, _, _, err := n.streamExec(streamclient.SPDY, c, streamclient.Want{Stdout: true, TTY: true}, "true").Output()
+			return err
+		},
+	} {
+		c := p.start(container(name, "sleep", "1000"))
+		pause, app := n.pauseOf(p.id), n.seenContainer(c).PID
+		// As long as pause is stopped podlet doesn't hear of the end.
+		if err := unix.Kill(pause, unix.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		wake := time.AfterFunc(300*time.Millisecond, func() { unix.Kill(pause, unix.SIGCONT) })
+		t.Cleanup(func() { wake.Stop(); unix.Kill(pause, unix.SIGCONT) })
+		if err := unix.Kill(app, unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		n.soon("the app has ended", func() bool {
+			stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", app))
+			return strings.Contains(string(stat), ") Z ")
+		})
+		if err := try(c); err == nil || !strings.Contains(err.Error(), "has ended meanwhile") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -53,6 +53,46 @@ func TestStreamsWhenPodletEnds(t *testing.T) {
 	n.exec(c, "true")
 }
 
+// TestStdinOutlivesPodlet: where stdin ends with its client's session, the end of podlet is none: neither a stop nor a death. The client's own end still is.
+func TestStdinOutlivesPodlet(t *testing.T) {
+	n := newNode(t)
+	p := n.newPod()
+	wants := map[string]streamclient.Want{"all": {Stdin: true, Stdout: true}, "stdin": {Stdin: true}}
+	apps := map[string]string{}
+	for name := range wants {
+		apps[name] = p.start(withStdin(container(name, "sh", "-c", "cat; echo EOF; sleep 1000"), true))
+	}
+	transport := streamclient.SPDY
+	log := map[string]string{}
+	say := func(text string) map[string]*streamclient.Command {
+		sessions := map[string]*streamclient.Command{}
+		for name, want := range wants {
+			s := n.streamAttach(transport, apps[name], want)
+			sessions[name] = s
+			io.WriteString(s.Stdin, text+"\n")
+			log[name] += text + "\n"
+			var got string
+			n.soon(name+" hears "+text, func() bool { got = n.logged(apps[name]); return len(got) >= len(log[name]) })
+			if got != log[name] {
+				t.Fatalf("%s: a container whose client said %q logs %q", name, log[name], got)
+			}
+		}
+		return sessions
+	}
+	for _, transport = range []streamclient.Transport{streamclient.SPDY, streamclient.WebSocketV5} {
+		say("stop")
+		n.terminate()
+		n.start()
+		say("die")
+		n.kill()
+		n.start()
+	}
+	for name, s := range say("end") {
+		s.Close()
+		n.soon(name+" has the end of its stdin", func() bool { return n.logged(apps[name]) == log[name]+"EOF\n" })
+	}
+}
+
 func TestStreamAddress(t *testing.T) {
 	n := commonNode(t)
 	c := n.newPod().start(container("app", "sleep", "1000"))

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -130,6 +132,38 @@ func TestPortForward(t *testing.T) {
 			t.Errorf("%s: after an error: %q", name, got)
 		}
 		f.Close()
+	}
+}
+
+// TestPortForwardToNobody: a connection to a port that nobody listens on is refused, though the kernel may pick that very port as its source, and make
+// it a connection to itself.
+func TestPortForwardToNobody(t *testing.T) {
+	n := commonNode(t)
+	p := n.newPod()
+	n.in(p.id, func() error {
+		return os.WriteFile("/proc/sys/net/ipv4/ip_local_port_range", []byte("40000 40003"), 0)
+	})
+	f := n.openForward(p.id)
+	for i := range 60 {
+		port := 40000 + i%4
+		c, err := f.Dial(port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if said, err := c.Err(); err != nil || !strings.Contains(said, "refused") {
+			t.Fatalf("a connection to port %d of nobody, the %d. one: %q, %v", port, i+1, said, err)
+		}
+	}
+	// No trace of one keeps an app from the port.
+	for port := 40000; port < 40004; port++ {
+		n.in(p.id, func() error {
+			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+			if err != nil {
+				return err
+			}
+			defer unix.Close(fd)
+			return unix.Bind(fd, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}})
+		})
 	}
 }
 

@@ -26,7 +26,6 @@ enum { STDOUT = 0, STDERR = 1 };
 struct tap {
 	int fd[2];
 	u32 number;		/* never used twice in a pause's life */
-	u32 input;		/* 1: its client has the input end too */
 };
 
 struct process {

@@ -52,9 +52,8 @@
  * FLUSH is about what was written before it, by processes that have exited as a whole, by others as far as it was read. It is answered after 250 ms at the latest. EBUSY: there is one already.
  *
  * TAP: pause closes its end of a pipe when the stream ends, and of both when one is full: the client was too slow.
- * podlet closing its end ends the tap, and with CLONE_STDIN_ONCE stdin, if the tap had the input. A tap of no stream has no
- * end that pause could see; there podlet sends CLOSE_STDIN. EBUSY: there are 4 already. A stream that the process
- * doesn't have, or not any more, reads as ended.
+ * podlet closing its end ends the tap, and so does podlet's death: an end of stdin is CLOSE_STDIN alone. EBUSY: there are
+ * 4 already. A stream that the process doesn't have, or not any more, reads as ended.
  */
 #ifndef PODLET_PROTO_H
 #define PODLET_PROTO_H
@@ -121,7 +120,7 @@ enum {
 /* msg_clone.flags */
 enum {
 	CLONE_LOG_TTY = 1 << 0,	/* stdout_fd is a TTY's master: read until EIO, log as stdout, no P/F surgery on \r\n beyond the CRI's */
-	CLONE_STDIN_ONCE = 1 << 1,	/* close stdin after the first tap that had it ends (CRI ContainerConfig.stdin_once) */
+	CLONE_STDIN_ONCE = 1 << 1,	/* of no effect. Earlier pauses close stdin after the first tap that had it ends, podlet's death included */
 };
 
 struct msg_clone {

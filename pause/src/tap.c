@@ -18,12 +18,10 @@ static void close_copy(struct server *s, struct tap *t, u32 stream)
 static int in_use(const struct tap *t) { return t->fd[STDOUT] >= 0 || t->fd[STDERR] >= 0; }
 
 /* The client is gone, or too slow, which it is told by the end of its copy. */
-static void hang_up(struct server *s, struct process *p, struct tap *t)
+static void hang_up(struct server *s, struct tap *t)
 {
 	close_copy(s, t, STDOUT);
 	close_copy(s, t, STDERR);
-	if (t->input && (p->flags & CLONE_STDIN_ONCE))
-		close_fd(&p->input);
 }
 
 void tap_copy(struct server *s, struct process *p, u32 stream, const u8 *text, u64 n)
@@ -32,7 +30,7 @@ void tap_copy(struct server *s, struct process *p, u32 stream, const u8 *text, u
 		struct tap *t = &p->taps[i];
 
 		if (t->fd[stream] >= 0 && sys_write(t->fd[stream], text, n) != (long)n)
-			hang_up(s, p, t);
+			hang_up(s, t);
 	}
 }
 
@@ -46,7 +44,7 @@ void tap_ended(struct server *s, struct process *p, u32 number)
 {
 	for (u32 i = 0; i < MAX_TAPS; i++)
 		if (in_use(&p->taps[i]) && p->taps[i].number == number)
-			hang_up(s, p, &p->taps[i]);
+			hang_up(s, &p->taps[i]);
 }
 
 static void open_copy(struct server *s, struct process *p, struct tap *t, u32 stream, int fd)
@@ -76,7 +74,6 @@ int tap_add(struct server *s, struct process *p, const struct msg_tap *m)
 	if (k == MAX_TAPS)
 		return -EBUSY;
 	p->taps[k].number = ++s->taps;
-	p->taps[k].input = m->want_input;
 	for (u32 i = 0; i < 2; i++)
 		if (m->streams & 1u << i)
 			open_copy(s, p, &p->taps[k], i, conn_take(&s->conn, at++));

@@ -276,9 +276,17 @@ static void test_taps(void)
 	CHECK(input >= 0 && write(input, "typed\n", 6) == 6);
 	CHECK(read(pipes[0], text, sizeof(text)) == 6 && memcmp(text, "typed\n", 6) == 0);
 	close(input);
-	close(pipes[0]);	/* the client leaves; stdin ends with it */
+	close(pipes[0]);	/* the client leaves, or podlet died: stdin stays */
+	CHECK(pipe2(pipes, O_CLOEXEC) == 0);
+	CHECK(ask(pod.socket, &m, &pipes[1], 1, reply, &input) == MSG_TAPPED);
+	close(pipes[1]);
+	CHECK(input >= 0 && write(input, "again\n", 6) == 6);
+	CHECK(read(pipes[0], text, sizeof(text)) == 6 && memcmp(text, "again\n", 6) == 0);
+	close(input);
+	close(pipes[0]);
+	CHECK(ask_id(pod.socket, MSG_CLOSE_STDIN, 9, -1, reply) == MSG_DONE);
 	wait_exit(&pod, 9);
-	expect("tap", "stdout F typed\nstdout F done\n");
+	expect("tap", "stdout F typed\nstdout F again\nstdout F done\n");
 	acknowledge(9);
 }
 
