@@ -17,12 +17,12 @@ import (
 )
 
 func imageCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	cmd := asGroup(&cobra.Command{
 		Use:   "image",
 		Short: "Pull, import, export, list, remove and check images",
 		Long: `Work on the node's images. If a podlet serves, it does the work, and this
 command asks it; else the command opens the image store itself.`,
-	}
+	})
 	o := defaultOptions()
 	cmd.PersistentFlags().StringVar(&o.Root, "root", o.Root, "podlet's directory for what outlives a reboot")
 	cmd.PersistentFlags().StringVar(&o.State, "state", o.State, "podlet's directory for what dies with the boot, to reach a podlet that serves")
@@ -47,13 +47,13 @@ func formatOf(cmd *cobra.Command) (asJSON bool, err error) {
 	}
 }
 
-// withImages runs f on the images, and prints what it gives as -o says: as print writes it for people, or what inJSON makes of it.
-func withImages[T any](cmd *cobra.Command, o *options, f func(images) (T, error), print func(io.Writer, T) error, inJSON func(T) any) (err error) {
+// withImages runs f on the images that open opens, and prints what it gives as -o says: as print writes it for people, or what inJSON makes of it.
+func withImages[T any](cmd *cobra.Command, o *options, open func(*options) (images, error), f func(images) (T, error), print func(io.Writer, T) error, inJSON func(T) any) (err error) {
 	asJSON, err := formatOf(cmd)
 	if err != nil {
 		return err
 	}
-	store, err := openImages(o)
+	store, err := open(o)
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func listCommand(o *options) *cobra.Command {
 		Short:   "List images",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withImages(cmd, o, func(s images) ([]image.Image, error) {
+			return withImages(cmd, o, openExisting, func(s images) ([]image.Image, error) {
 				return s.List(cmd.Context())
 			}, printImages, imagesJSON)
 		},

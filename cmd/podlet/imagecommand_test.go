@@ -3,9 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,16 +19,7 @@ import (
 // imageCmd runs "podlet image" on the node's directories, whether a podlet serves there or not, with stdin as its standard input.
 func (n *node) imageCmd(stdin []byte, args ...string) (stdout, stderr string, status int) {
 	n.t.Helper()
-	cmd := exec.Command("/proc/self/exe", append([]string{"image", "--root", n.dir + "/root", "--state", n.dir + "/state"}, args...)...)
-	cmd.Env = append(os.Environ(), asPodlet+"=1")
-	var out, problems bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), &out, &problems
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		n.t.Fatal(err)
-	}
-	return out.String(), problems.String(), cmd.ProcessState.ExitCode()
+	return podletEnds(n.t, stdin, append([]string{"image", "--root", n.dir + "/root", "--state", n.dir + "/state"}, args...)...)
 }
 
 // imageOK is imageCmd for what must succeed.

@@ -9,14 +9,13 @@ import (
 	"podlet/internal/image"
 )
 
-// pinImages says which images a kubelet should not collect.
-func (o *options) pinImages(store *image.Store) error {
+// pinned are the images that a kubelet should not collect.
+func (o *options) pinned() (*image.Pinned, error) {
 	pinned, err := image.ParsePinned(o.PinnedImages)
 	if err != nil {
-		return fmt.Errorf("--pinned-images: %w", err)
+		return nil, fmt.Errorf("--pinned-images: %w", err)
 	}
-	store.SetPinned(pinned)
-	return nil
+	return pinned, nil
 }
 
 // importImages begins to import what is in the import directory, while podlet serves already: pods that are there don't wait for archives. wait ends it, or awaits its end.

@@ -35,7 +35,7 @@ digest by which a registry knew the image ("name@sha256:...") is not kept.`,
 			}
 			progress := newLayerBars(cmd.ErrOrStderr(), quiet)
 			progress.begin()
-			return withImages(cmd, o, func(s images) (exported, error) {
+			return withImages(cmd, o, openExisting, func(s images) (exported, error) {
 				if request.Path == "-" {
 					return exported{Path: "-"}, s.ExportTo(cmd.Context(), cmd.OutOrStdout(), request)
 				}

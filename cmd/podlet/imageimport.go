@@ -24,7 +24,7 @@ input. Of an archive whose digests don't fit nothing is imported.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			progress := newLayerBars(cmd.ErrOrStderr(), quiet)
-			return withImages(cmd, o, func(s images) ([]image.Image, error) {
+			return withImages(cmd, o, openOrMake, func(s images) ([]image.Image, error) {
 				var all []image.Image
 				for _, path := range args {
 					progress.begin()

@@ -20,7 +20,7 @@ func inspectCommand(o *options) *cobra.Command {
 		Short: "Show all that is known of images",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withImages(cmd, o, func(s images) ([]image.Details, error) {
+			return withImages(cmd, o, openExisting, func(s images) ([]image.Details, error) {
 				var all []image.Details
 				for _, ref := range args {
 					d, err := s.Inspect(cmd.Context(), ref)

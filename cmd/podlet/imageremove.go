@@ -19,7 +19,7 @@ loses its names at once and its files when its last container is removed. If no
 podlet serves, the files go when one starts: only then is it known what is used.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withImages(cmd, o, func(s images) ([]image.Image, error) {
+			return withImages(cmd, o, openExisting, func(s images) ([]image.Image, error) {
 				var removed []image.Image
 				for _, ref := range args {
 					img, err := s.Remove(cmd.Context(), ref)
@@ -59,7 +59,7 @@ func pruneCommand(o *options) *cobra.Command {
 which images containers use.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withImages(cmd, o, func(s images) (image.Pruned, error) {
+			return withImages(cmd, o, openExisting, func(s images) (image.Pruned, error) {
 				return s.Prune(cmd.Context(), untagged)
 			}, printPruned, pruneJSON)
 		},

@@ -34,8 +34,8 @@ type exportRequest struct {
 	Compression image.Compression
 }
 
-// openImages opens the store below o.Root, or speaks to the podlet that has it.
-func openImages(o *options) (images, error) {
+// openOrMake opens the store below o.Root, or speaks to the podlet that has it. Where there is none, it makes one.
+func openOrMake(o *options) (images, error) {
 	store, err := image.Open(o.imagesDir())
 	if errors.Is(err, image.ErrLocked) {
 		return servedImages{newJobClient(o.State)}, nil
@@ -44,6 +44,18 @@ func openImages(o *options) (images, error) {
 		return nil, err
 	}
 	return ownImages{store}, nil
+}
+
+// openExisting is openOrMake for what brings no image: it makes nothing.
+func openExisting(o *options) (images, error) {
+	there, err := o.haveImages()
+	if err != nil {
+		return nil, err
+	}
+	if !there {
+		return noImages{}, nil
+	}
+	return openOrMake(o)
 }
 
 type ownImages struct{ store *image.Store }
@@ -119,6 +131,9 @@ func (s ownImages) Close() error { return s.store.Close() }
 
 // checkImages checks the store below o.Root, or has the podlet that serves do it. A store is not opened for it: to open one mends some of what is to be found.
 func checkImages(ctx context.Context, o *options, r checkRequest, report func(checkProgress)) (*image.CheckReport, error) {
+	if there, err := o.haveImages(); err != nil || !there {
+		return &image.CheckReport{}, err
+	}
 	own := checkOptions(r, report)
 	own.Wait = func() string { return podsLeft(o.Root) }
 	found, err := image.Check(ctx, o.imagesDir(), own)

@@ -14,18 +14,11 @@ import (
 	"podlet/pod"
 )
 
-// network opens the pod network; nil where pods are to have none. It is closed after all that uses it.
+// network opens the pod network, as options that checkNetwork has seen say; nil where pods are to have none. It is closed after all that uses it.
 func (o *options) network(log *slog.Logger) (_ pod.Network, closeIt func() error, err error) {
-	switch o.Network {
-	case networkNone:
+	if o.Network == networkNone {
 		o.warnOfLeft(log)
 		return nil, func() error { return nil }, nil
-	case networkAuto, networkBridge, networkCNI:
-	default:
-		return nil, nil, fmt.Errorf("--network %q: want %s, %s, %s or %s", o.Network, networkAuto, networkBridge, networkCNI, networkNone)
-	}
-	if o.Bridge == networkNone {
-		return nil, nil, fmt.Errorf("--bridge %s: it is --network %s now that leaves pods without a network", networkNone, networkNone)
 	}
 	plugins, err := o.cni(log)
 	if err != nil {
@@ -51,15 +44,23 @@ func (o *options) network(log *slog.Logger) (_ pod.Network, closeIt func() error
 }
 
 func (o *options) cni(log *slog.Logger) (*cni.Network, error) {
-	timeout, err := time.ParseDuration(o.CNITimeout)
-	if err != nil || timeout <= 0 {
-		return nil, fmt.Errorf("--cni-timeout %q: want a duration, such as 90s", o.CNITimeout)
+	timeout, err := o.cniTimeout()
+	if err != nil {
+		return nil, err
 	}
 	n, err := cni.Open(cni.Config{ConfDir: o.CNIConfDir, BinDirs: o.CNIBinDirs, Dir: o.cniDir(), Timeout: timeout, Retired: o.Network == networkBridge, Log: log})
 	if err != nil {
 		return nil, fmt.Errorf("open the pod network of CNI (see --cni-conf-dir and --cni-bin-dirs): %w", err)
 	}
 	return n, nil
+}
+
+func (o *options) cniTimeout() (time.Duration, error) {
+	timeout, err := time.ParseDuration(o.CNITimeout)
+	if err != nil || timeout <= 0 {
+		return 0, fmt.Errorf("--cni-timeout %q: want a duration, such as 90s", o.CNITimeout)
+	}
+	return timeout, nil
 }
 
 func (o *options) openBridge(log *slog.Logger) (n *bridge.Network, err error) {

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -17,10 +19,10 @@ import (
 )
 
 func networkCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	cmd := asGroup(&cobra.Command{
 		Use:   "network",
 		Short: "List pods' addresses, and take the built-in pod network down",
-	}
+	})
 	o := defaultOptions()
 	cmd.PersistentFlags().StringVar(&o.State, "state", o.State, "podlet's directory for what dies with the boot")
 	cmd.AddCommand(networkListCommand(o), networkRemoveCommand(o))
@@ -40,6 +42,9 @@ names are not known.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			asJSON, err := formatOf(cmd)
 			if err != nil {
+				return err
+			}
+			if err := absolute("state", o.State); err != nil {
 				return err
 			}
 			list, err := networkPods(cmd.Context(), o)
@@ -134,15 +139,22 @@ nftables table, the leases, and the switches of the kernel that it changed (IP
 forwarding), which get their former values.
 
 It refuses while a podlet serves with it, or pods have addresses of it. The next
-podlet makes a new one.`,
+podlet makes a new one. Where there is no network it says so, and succeeds.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := absolute("state", o.State); err != nil {
+				return err
+			}
+			_, missing := os.Stat(o.bridgeDir())
 			err := bridge.TakeDown(cmd.Context(), o.bridgeDir(), force)
 			if errors.Is(err, bridge.ErrInUse) {
 				return fmt.Errorf("%w: stop that podlet first", err)
 			}
 			if errors.Is(err, bridge.ErrHasPods) {
 				return fmt.Errorf("%w, or use --force: then they run on without a network", err)
+			}
+			if err == nil && errors.Is(missing, fs.ErrNotExist) {
+				fmt.Fprintf(cmd.ErrOrStderr(), "there is no pod network in %s (see --state)\n", o.bridgeDir())
 			}
 			return err
 		},

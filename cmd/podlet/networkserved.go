@@ -3,10 +3,13 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/netip"
+	"os"
 
 	"podlet/internal/network/bridge"
 	"podlet/pod"
@@ -40,6 +43,9 @@ func networkPods(ctx context.Context, o *options) ([]networkPod, error) {
 }
 
 func leasedPods(o *options) ([]networkPod, error) {
+	if _, err := os.Stat(o.State); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("no podlet has its state in %s (--state): there is no such directory", o.State)
+	}
 	leases, err := bridge.Leases(o.bridgeDir())
 	if err != nil {
 		return nil, err

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bytes"
-	"fmt"
 	"os"
 	"path/filepath"
 
-	"github.com/pelletier/go-toml/v2"
 	"github.com/spf13/pflag"
 
 	"podlet/internal/network/cni"
@@ -96,7 +93,7 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.BoolVar(&o.Durable, "durable-layers", o.Durable, "let fsync in containers reach the disk; a container's exit then waits for it")
 }
 
-// load reads the config file, if there is one, and sets again the flags given on the command line. A key that it doesn't know is an error.
+// load reads the config file, if there is one, and sets again the flags given on the command line.
 func (o *options) load(file string, f *pflag.FlagSet) error {
 	if file == "" {
 		return nil
@@ -107,9 +104,8 @@ func (o *options) load(file string, f *pflag.FlagSet) error {
 	if err != nil {
 		return err
 	}
-	d := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields()
-	if err := d.Decode(o); err != nil {
-		return fmt.Errorf("config file %s: %w", file, err)
+	if err := parseConfig(file, text, o); err != nil {
+		return err
 	}
 	for _, again := range restore {
 		if err := again(); err != nil {

@@ -39,8 +39,19 @@ func TestFlagsWinOverTheConfigFile(t *testing.T) {
 }
 
 func TestUnknownKeyOfTheConfigFile(t *testing.T) {
-	if _, err := load(t, "rot = '/a'\n"); err == nil || !strings.Contains(err.Error(), "config.toml") {
-		t.Errorf("error %v does not name the file", err)
+	for text, says := range map[string][]string{
+		"rot = '/a'\n": {`"rot" (line 1)`},
+		"# podlet\n\nlog_level = 'debug'\nroot = '/a'\n[registry]\nmirror = 'x'\n": {`"log_level" (line 3)`, `"registry`},
+		// What is no TOML, or has another type, is found by its line.
+		"root = '/a'\nstate = '/b\n":                   {"line 2"},
+		"root = '/a'\nstate = '/b'\npod-subnets = 1\n": {"line 3"},
+	} {
+		_, err := load(t, text)
+		for _, want := range append(says, "config.toml") {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%q: error %v lacks %q", text, err, want)
+			}
+		}
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -51,11 +50,14 @@ func serve(ctx context.Context, o *options) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := o.check(); err != nil {
+		return err
+	}
 	// Modes of what podlet makes are its own to say, whatever it was started with.
 	unix.Umask(0o022)
-	socket, ok := strings.CutPrefix(o.Listen, "unix://")
-	if !ok || !filepath.IsAbs(socket) {
-		return fmt.Errorf("--listen %q: want unix:///absolute/path", o.Listen)
+	socket, err := o.socket()
+	if err != nil {
+		return err
 	}
 	listener, err := listen("listen", socket)
 	if err != nil {
@@ -67,9 +69,11 @@ func serve(ctx context.Context, o *options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, images.Close()) }()
-	if err := o.pinImages(images); err != nil {
+	pinned, err := o.pinned()
+	if err != nil {
 		return err
 	}
+	images.SetPinned(pinned)
 	puller, err := o.puller(images, log)
 	if err != nil {
 		return err
@@ -120,9 +124,6 @@ func serve(ctx context.Context, o *options) (err error) {
 
 // listen makes a unix socket, 0600, in place of one that an earlier podlet left. A socket that somebody serves is an error. Its path comes from the flag.
 func listen(flag, path string) (net.Listener, error) {
-	if !filepath.IsAbs(path) {
-		return nil, fmt.Errorf("--%s: the path of the socket %s is not absolute", flag, path)
-	}
 	if served(path) {
 		return nil, fmt.Errorf("--%s: another process serves the socket %s", flag, path)
 	}

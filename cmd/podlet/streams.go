@@ -2,7 +2,7 @@ package main
 
 import (
 	"crypto/tls"
-	"fmt"
+	"errors"
 	"log/slog"
 
 	"podlet/internal/streaming"
@@ -10,24 +10,29 @@ import (
 
 // streams serves exec, attach and port-forward.
 func (o *options) streams(log *slog.Logger) (*streaming.Server, error) {
-	config := streaming.Config{Address: o.StreamAddress, Log: log}
-	if (o.StreamCert == "") != (o.StreamKey == "") {
-		return nil, fmt.Errorf("--stream-tls-cert and --stream-tls-key belong together")
+	certificate, err := o.streamTLS()
+	if err != nil {
+		return nil, err
 	}
-	if o.StreamCert != "" {
-		if _, err := o.streamCertificate(nil); err != nil {
-			return nil, err
-		}
-		config.TLS = &tls.Config{GetCertificate: o.streamCertificate}
+	config := streaming.Config{Address: o.StreamAddress, Log: log}
+	if certificate != nil {
+		certificate.log = log
+		config.TLS = &tls.Config{GetCertificate: certificate.get}
 	}
 	return streaming.Listen(config)
 }
 
-// streamCertificate reads the files for each connection: whoever renews certificates need not know podlet.
-func (o *options) streamCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	pair, err := tls.LoadX509KeyPair(o.StreamCert, o.StreamKey)
-	if err != nil {
-		return nil, fmt.Errorf("certificate of --stream-address: %w", err)
+// streamTLS is nil where streams are to have none.
+func (o *options) streamTLS() (*streamCertificate, error) {
+	if (o.StreamCert == "") != (o.StreamKey == "") {
+		return nil, errors.New("--stream-tls-cert and --stream-tls-key belong together")
 	}
-	return &pair, nil
+	if o.StreamCert == "" {
+		return nil, nil
+	}
+	c := &streamCertificate{cert: o.StreamCert, key: o.StreamKey, log: slog.New(slog.DiscardHandler)}
+	if _, err := c.get(nil); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
