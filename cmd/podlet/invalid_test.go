@@ -21,7 +21,7 @@ func TestStrangeIDs(t *testing.T) {
 	n := commonNode(t)
 	p := n.newPod()
 	app := p.start(container("app", "sleep", "1000"))
-	for _, id := range []string{"", ".", "..", "/", "../" + p.id, p.id[:7], p.id[1:], strings.ToUpper(p.id), p.id + "\x00", app + "/", "\x00", "*", longID} {
+	for _, id := range []string{"", ".", "..", "/", "../" + p.id, p.id[1:], strings.ToUpper(p.id), p.id + "\x00", app + "/", "\x00", "*", longID} {
 		name := fmt.Sprintf("%.20q", id)
 		_, err := n.PodSandboxStatus(n.ctx(), &cri.PodSandboxStatusRequest{PodSandboxId: id})
 		n.fails(err, codes.NotFound, "pod")
