@@ -27,8 +27,11 @@ func (n *Network) Add(ctx context.Context, p Pod) (*Result, error) {
 		return nil, errors.Join(err, n.forget(e))
 	}
 	defer n.turns.Release(1)
-	if err := n.use(conf); err != nil {
-		return nil, errors.Join(err, n.forget(e))
+	// Without the first plugin nothing runs, and the network isn't used.
+	if _, missing := n.find(conf.list.Plugins[0].Network.Type); missing == nil {
+		if err := n.use(conf); err != nil {
+			return nil, errors.Join(err, n.forget(e))
+		}
 	}
 	c := &chain{n: n, verb: "ADD", conf: conf, a: &a, netns: a.NetNS, limit: n.cfg.Timeout}
 	err = c.within(ctx, func(ctx context.Context) (err error) {

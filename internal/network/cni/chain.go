@@ -96,8 +96,14 @@ func (c *chain) outstanding() []int {
 	return list
 }
 
-// del runs one plugin, and notes that it succeeded.
+// del runs one plugin, and notes that it succeeded. Once one before it in the chain has taken back what it gave, the addresses of ADD's result may be another
+// pod's: then it isn't given that, as it would not be by a runtime that had lost it, lest it take away by address what is the other's.
 func (c *chain) del(ctx context.Context, i int) error {
+	prev := c.prev
+	defer func() { c.prev = prev }()
+	if slices.ContainsFunc(c.a.Deleted, func(done int) bool { return done < i }) {
+		c.prev = nil
+	}
 	if _, err := c.run(ctx, c.conf.list.Plugins[i]); err != nil {
 		return err
 	}

@@ -65,6 +65,35 @@ func TestDelIsNotRepeated(t *testing.T) {
 	}
 }
 
+// TestDelBehindAFreedAddress: a plugin whose DEL succeeds only after that of the one before it isn't told addresses which may be another pod's by then.
+func TestDelBehindAFreedAddress(t *testing.T) {
+	r := newRig(t, "1.0.0", "one", "two").open()
+	r.add("p1")
+	r.does("two", "DEL", "exit 1")
+	for range patience - 1 {
+		fails(t, r.Leave(brief(t), "p1"), "CNI DEL by plugin two")
+		if r.input("two", "DEL")["prevResult"] == nil {
+			t.Error("no prevResult while the address is the pod's")
+		}
+	}
+	must(t, r.Leave(brief(t), "p1")) // the queue has it
+	r.soon("the first plugin's DEL", func() bool {
+		r.hurry()
+		return r.called("one DEL p1") == 1
+	})
+	if r.input("one", "DEL")["prevResult"] == nil {
+		t.Error("no prevResult for the first plugin")
+	}
+	r.mended("two", "DEL")
+	r.soon("the DEL", func() bool {
+		r.hurry()
+		return len(r.records()) == 0
+	})
+	if got := r.input("two", "DEL")["prevResult"]; got != nil {
+		t.Errorf("the second plugin is told %v", got)
+	}
+}
+
 // TestDelWhoseRecordStays: when all plugins are done and the record can't be dropped, only that is tried again.
 func TestDelWhoseRecordStays(t *testing.T) {
 	r := newRig(t, "1.0.0", "one", "two").open()
@@ -156,6 +185,9 @@ func TestAddThatStartsNoPlugin(t *testing.T) {
 		}
 		if got := r.records(); len(got) > 0 {
 			t.Errorf("%s: records %q", name, got)
+		}
+		if _, err := os.Stat(r.path("state/networks/net")); err == nil && (name == "missing" || name == "mode") {
+			t.Errorf("%s: the network is noted as used", name)
 		}
 		must(t, r.Leave(brief(t), "p1"))
 		if got := r.Describe(); got.Owed != nil || got.Pods != 0 || len(r.calls()) > 0 {
