@@ -11,9 +11,10 @@ import (
 // the terminal had.
 func TestAttachRedraw(t *testing.T) {
 	n := commonNode(t)
-	config := withStdin(container("app", "sh", "-c", "trap 'echo redrawn' WINCH; while :; do sleep 0.05; done"), false)
+	config := withStdin(container("app", "sh", "-c", "trap 'echo redrawn' WINCH; echo ready; while :; do sleep 0.05; done"), false)
 	config.Tty = true
 	c := n.newPod().start(config)
+	n.says(c, "ready\r") // a terminal ends its lines so
 	for _, transport := range []streamclient.Transport{streamclient.SPDY, streamclient.WebSocketV5} {
 		for range 10 {
 			s := n.streamAttach(transport, c, streamclient.Want{Stdin: true, Stdout: true, TTY: true})
