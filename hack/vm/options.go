@@ -115,6 +115,9 @@ func (o *options) prepare(ctx context.Context) error {
 	return err
 }
 
+// silence is long enough for whatever a test may do to its guest short of hanging it.
+const silence = 2 * time.Minute
+
 // config is a machine's but for its payload, mode and directory.
 func (o *options) config(ctx context.Context) (machine.Config, error) {
 	if err := ensureData(ctx, o.data); err != nil {
@@ -122,6 +125,6 @@ func (o *options) config(ctx context.Context) (machine.Config, error) {
 	}
 	return machine.Config{
 		Kernel: o.boot.Kernel, Initramfs: o.boot.Initramfs, Root: o.boot.Root,
-		Data: o.data, CPUs: o.cpus, MemoryMiB: o.memory, Mode: machine.Agent,
+		Data: o.data, CPUs: o.cpus, MemoryMiB: o.memory, Mode: machine.Agent, Silence: silence,
 	}, nil
 }

@@ -74,6 +74,12 @@ func (r *report) lost(name string, err error, after time.Duration) {
 	fmt.Fprintf(r.out, "%v\nFAIL\t%s\t%.3fs\n", err, name, after.Seconds())
 }
 
+// hung tells of a package that will be tried once more, as its machine hung.
+func (r *report) hung(name string, err error, after time.Duration) {
+	r.flush()
+	fmt.Fprintf(r.out, "%v\nHUNG\t%s\t%.3fs: its tests are run once more, in another machine\n", err, name, after.Seconds())
+}
+
 // unbuilt tells of a package whose tests don't build.
 func (r *report) unbuilt(name, problem string) {
 	r.failed = true

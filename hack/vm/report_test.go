@@ -34,6 +34,7 @@ func TestReport(t *testing.T) {
 			r.ended("p", wire.Exit{Code: 1, Problem: "left a process", Elapsed: second})
 		}, "PASS\np: left a process\nFAIL\tp\t1.000s\n", true},
 		{"lost", false, "half a line", func(r *report) { r.lost("p", errors.New("the guest went off"), second) }, "half a line\nthe guest went off\nFAIL\tp\t1.000s\n", true},
+		{"hung", false, "half a line", func(r *report) { r.hung("p", errors.New("the guest hung"), second) }, "half a line\nthe guest hung\nHUNG\tp\t1.000s: its tests are run once more, in another machine\n", false},
 		{"not built", false, "", func(r *report) { r.unbuilt("p", "# p [p.test]\na.go:1: no\n") }, "# p [p.test]\na.go:1: no\nFAIL\tp [build failed]\n", true},
 		{"not listed", false, "", func(r *report) { r.unbuilt("p", "no such directory") }, "# p\nno such directory\nFAIL\tp [build failed]\n", true},
 		{"without tests", false, "", func(r *report) { r.untested("p") }, "?   \tp\t[no test files]\n", false},

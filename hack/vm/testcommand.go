@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,7 +17,7 @@ import (
 // grace is how long after its -timeout a package may take to panic, and to write its goroutines' traces, before the machine is ended under it.
 const grace = time.Minute
 
-// test builds the packages' tests here and runs them in the guest, a package at a time. Where one takes the machine down, or has to be ended with it, the others run in another.
+// test builds the packages' tests here and runs them in the guest, a package at a time. Where one takes the machine down, or has to be ended with it, the others run in another. A package whose machine hung is given one more: an emulator may lose an interrupt, but tests that hang a kernel do it again.
 func test(ctx context.Context, o *options) error {
 	packages, err := listPackages(ctx, o.checkout, o.tests.tags, o.args)
 	if err != nil {
@@ -68,42 +70,58 @@ type guest struct {
 
 // test runs a package's tests; its error is one that ends the whole run.
 func (g *guest) test(ctx context.Context, p *testPackage, r *report) error {
-	if g.machine == nil {
+	for again := false; ; again = true {
 		if err := g.start(ctx); err != nil {
 			return err
 		}
+		began := time.Now()
+		exit, err := g.run(ctx, p, r)
+		switch {
+		case err == nil:
+			r.ended(p.ImportPath, exit)
+			return nil
+		case ctx.Err() == nil && !again && errors.Is(err, machine.ErrHung):
+			r.hung(p.ImportPath, err, time.Since(began))
+		default:
+			r.lost(p.ImportPath, err, time.Since(began))
+			return context.Cause(ctx)
+		}
 	}
-	dir, err := g.options.checkout.inGuest(p.Dir)
-	if err != nil {
-		return err
-	}
-	command := wire.Run{Args: append([]string{p.binary}, g.options.tests.arguments()...), Dir: dir, Env: g.options.environment}
-	own, cancel := ctx, context.CancelFunc(func() {})
-	if timeout := g.options.tests.timeout; timeout > 0 {
-		own, cancel = context.WithTimeoutCause(ctx, timeout+grace, fmt.Errorf("the tests were still there %s after their -timeout of %s; their machine was ended", grace, timeout))
-	}
-	defer cancel()
-	began := time.Now()
-	stop := g.options.progress.during("%s", p.ImportPath)
-	exit, err := g.machine.Run(own, command, nil, r, r)
-	stop()
-	if err == nil {
-		r.ended(p.ImportPath, exit)
-		return nil
-	}
-	r.lost(p.ImportPath, err, time.Since(began))
-	g.machine.Close()
-	g.machine = nil
-	g.work.keepConsole(g.options.progress.say)
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return nil
 }
 
-// start boots a machine with a fresh copy of the payload.
+// run gives how a package's test binary ended. An error is the machine's, which is gone then.
+func (g *guest) run(ctx context.Context, p *testPackage, out io.Writer) (wire.Exit, error) {
+	dir, err := g.options.checkout.inGuest(p.Dir)
+	if err != nil {
+		return wire.Exit{}, err
+	}
+	command := wire.Run{Args: append([]string{p.binary}, g.options.tests.arguments()...), Dir: dir, Env: g.options.environment}
+	if timeout := g.options.tests.timeout; timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, timeout+grace, fmt.Errorf("the tests were still there %s after their -timeout of %s; their machine was ended", grace, timeout))
+		defer cancel()
+	}
+	stop := g.options.progress.during("%s", p.ImportPath)
+	exit, err := g.machine.Run(ctx, command, nil, out, out)
+	stop()
+	if err != nil {
+		g.machine.Close()
+		g.machine = nil
+		g.work.keepConsole(g.options.progress.say)
+	}
+	return exit, err
+}
+
+// start boots a machine with a fresh copy of the payload, where none runs.
 func (g *guest) start(ctx context.Context) error {
+	if g.machine != nil {
+		return nil
+	}
 	m, err := boot(ctx, g.options, g.work, g.payload, nil)
+	if errors.Is(err, machine.ErrHung) && ctx.Err() == nil {
+		g.options.progress.say("%v\nbooting another", err)
+		m, err = boot(ctx, g.options, g.work, g.payload, nil)
+	}
 	if err != nil {
 		return err
 	}

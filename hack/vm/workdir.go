@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 type workdir struct {
 	dir  string
 	lock *os.File
+	kept int // consoles
 }
 
 const workdirPrefix = "run-"
@@ -37,7 +39,7 @@ func newWorkdir(cache string) (*workdir, error) {
 		lock.Close()
 		return nil, err
 	}
-	return &workdir{dir, lock}, nil
+	return &workdir{dir: dir, lock: lock}, nil
 }
 
 func (w *workdir) path(name string) string { return filepath.Join(w.dir, name) }
@@ -47,9 +49,13 @@ func (w *workdir) remove() {
 	w.lock.Close()
 }
 
-// keepConsole moves the console's log of a machine that failed to where it outlives the run, and tells so.
+// keepConsole moves the console's log of a machine that failed to where it outlives the run, and tells so. The run's first is console.log, the next console-2.log.
 func (w *workdir) keepConsole(say func(string, ...any)) {
-	kept := filepath.Join(filepath.Dir(w.dir), "console.log")
+	name := "console.log"
+	if w.kept++; w.kept > 1 {
+		name = fmt.Sprintf("console-%d.log", w.kept)
+	}
+	kept := filepath.Join(filepath.Dir(w.dir), name)
 	if err := os.Rename(w.path("console.log"), kept); err == nil {
 		say("the machine's whole console is kept in %s", kept)
 	}

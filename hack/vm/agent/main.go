@@ -114,11 +114,27 @@ func start(conn *wire.Conn, run wire.Run) (stdin io.WriteCloser) {
 		return nil
 	}
 	go func() {
-		exit := outcome(cmd, cmd.Wait())
+		exit := outcome(cmd, await(conn, cmd))
 		exit.Elapsed = time.Since(began)
 		conn.SendJSON(wire.KindExit, exit)
 	}()
 	return stdin
+}
+
+// await waits for the command's end and tells the driver meanwhile that the guest is alive.
+func await(conn *wire.Conn, cmd *exec.Cmd) error {
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	alive := time.NewTicker(wire.AliveEvery)
+	defer alive.Stop()
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case <-alive.C:
+			conn.Send(wire.KindAlive, nil)
+		}
+	}
 }
 
 func outcome(cmd *exec.Cmd, err error) wire.Exit {

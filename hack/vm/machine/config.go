@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Mode is what the guest's init starts.
@@ -25,6 +26,9 @@ type Config struct {
 	CPUs                    int    // at least 1
 	MemoryMiB               int    // at least 256
 	Rows, Columns           int    // the terminal's size in shell mode; 0: unknown
+
+	// Silence is how long a guest that boots or runs a command may go without a sign of life before it is given up as hung. A boot takes 5 s, many times that on a machine with other work; after that there is one every wire.AliveEvery.
+	Silence time.Duration
 }
 
 // console is the file of the guest's console, which the kernel and init write to.
@@ -33,8 +37,11 @@ func (c Config) console() string { return filepath.Join(c.Dir, "console.log") }
 // emulator is the file of what qemu itself had to say.
 func (c Config) emulator() string { return filepath.Join(c.Dir, "qemu.log") }
 
-// channel is the number of the first file that qemu gets: the socket of the agent's port, or of the shell's terminal.
-const channel = 3
+// The numbers of the files that qemu gets.
+const (
+	channel = 3 // the socket of the agent's port, or of the shell's terminal
+	monitor = 4 // the socket that qemu itself takes orders from
+)
 
 // commandLine is the kernel's; unknown words with a "=" become init's environment.
 func (c Config) commandLine() string {
@@ -42,6 +49,8 @@ func (c Config) commandLine() string {
 		"console=ttyS0", "quiet",
 		// Any oops ends the machine at once, and qemu, told not to reboot, with it: the console's log is the report.
 		"oops=panic", "panic=-1",
+		// A guest that hangs is sent an NMI: it panics too, and prints every task's stack first.
+		"unknown_nmi_panic=1", "panic_print=1",
 		// The emulator runs no code speculatively, and its time stamp counter is one for all CPUs.
 		"mitigations=off", "tsc=reliable", "random.trust_cpu=on",
 		"podlet_mode=" + string(c.Mode),
@@ -64,6 +73,7 @@ func (c Config) arguments() []string {
 		"-chardev", "file,id=console,path=" + escaped(c.console()), "-serial", "chardev:console",
 		"-device", "virtio-serial-pci",
 		"-chardev", fmt.Sprintf("socket,id=channel,fd=%d", channel),
+		"-chardev", fmt.Sprintf("socket,id=monitor,fd=%d", monitor), "-mon", "chardev=monitor,mode=control",
 	}
 	switch c.Mode {
 	case Shell:

@@ -53,6 +53,7 @@ func TestTail(t *testing.T) {
 		{"\n\n", 3, ""},
 		{"one", 3, "\tone"},
 		{"one\r\ntwo\r\nthree\r\n", 2, "\ttwo\n\tthree"},
+		{"stack\n[ 1.2] Sched Debug Version: v0.11\nnumbers\n", 2, "\tstack\n\t[ 1.2] "},
 		{"\x1b[2Jclear\x07\x7f\n", 1, "\t[2Jclear"},
 	} {
 		if got := tailOf(c.text, c.lines); got != c.want {

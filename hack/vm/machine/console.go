@@ -7,8 +7,11 @@ import (
 	"strings"
 )
 
-// tailLines is how much of the console an error quotes; a kernel's panic is some 40 lines.
-const tailLines = 60
+// tailLines is how much of the console an error quotes: a kernel's panic of some 40 lines, and the stacks of the youngest tasks where it printed them.
+const tailLines = 150
+
+// afterStacks begins the numbers of the scheduler, which the kernel prints in hundreds of lines after the tasks' stacks.
+const afterStacks = "Sched Debug Version"
 
 // explain adds to err what the emulator and the guest's console said last.
 func (m *Machine) explain(err error) error {
@@ -27,7 +30,7 @@ func tail(file string, lines int) string {
 		return ""
 	}
 	defer log.Close()
-	const enough = 64 << 10
+	const enough = 1 << 20
 	if size, err := log.Seek(0, io.SeekEnd); err == nil {
 		log.Seek(max(0, size-enough), io.SeekStart)
 	}
@@ -45,6 +48,7 @@ func tailOf(text string, lines int) string {
 		}
 		return r
 	}
+	text, _, _ = strings.Cut(text, afterStacks)
 	text = strings.TrimRight(strings.Map(printable, text), "\n")
 	if text == "" {
 		return ""

@@ -21,8 +21,6 @@ import (
 const (
 	emulator = "qemu-system-x86_64"
 	portName = wire.PortName
-	// bootTime is how long the guest may take to say that it is ready; 5 s are usual, many times that on a machine with other work.
-	bootTime = 4 * time.Minute
 	// offTime is how long a guest that was asked to power off may take.
 	offTime = 30 * time.Second
 )
@@ -34,41 +32,50 @@ type Machine struct {
 	config  Config
 	process *os.Process
 	channel *net.UnixConn // to the agent or to the shell's terminal
+	monitor *net.UnixConn // to the emulator
 	wire    *wire.Conn
 	ended   chan struct{} // closed once the process has been reaped
 	killed  sync.Once
 }
 
-// Start boots a guest. In agent mode it returns once the agent is ready, in shell mode at once. The end of ctx at any later time is a Kill.
+// Start boots a guest. In agent mode it returns once the agent is ready, in shell mode at once. The end of ctx at any later time is the machine's: see Run.
 //
 // An error after the emulator's start quotes the console's last lines.
 func Start(ctx context.Context, config Config) (*Machine, error) {
-	ours, theirs, err := socketPair()
+	channel, theirs, err := socketPair("channel")
 	if err != nil {
 		return nil, fmt.Errorf("make the machine's socket: %w", err)
 	}
-	m := &Machine{config: config, channel: ours, wire: wire.NewConn(ours), ended: make(chan struct{})}
-	err = m.spawn(theirs)
-	theirs.Close()
+	monitor, emulators, err := socketPair("monitor")
 	if err != nil {
-		ours.Close()
+		channel.Close()
+		theirs.Close()
+		return nil, fmt.Errorf("make the emulator's socket: %w", err)
+	}
+	m := &Machine{config: config, channel: channel, monitor: monitor, wire: wire.NewConn(channel), ended: make(chan struct{})}
+	err = m.spawn(theirs, emulators)
+	// Else the emulator's end would be none of the sockets'.
+	theirs.Close()
+	emulators.Close()
+	if err != nil {
+		m.hangUp()
 		return nil, err
 	}
-	context.AfterFunc(ctx, m.Kill)
+	context.AfterFunc(ctx, func() { m.giveUp(ctx) })
 	if config.Mode == Shell {
 		return m, nil
 	}
 	if err := m.awaitReady(ctx); err != nil {
 		m.Kill()
 		<-m.ended
-		ours.Close()
+		m.hangUp()
 		return nil, m.explain(fmt.Errorf("boot the guest: %w", err))
 	}
 	return m, nil
 }
 
 func (m *Machine) awaitReady(ctx context.Context) error {
-	if err := m.channel.SetReadDeadline(time.Now().Add(bootTime)); err != nil {
+	if err := m.channel.SetReadDeadline(time.Now().Add(m.config.Silence)); err != nil {
 		return err
 	}
 	kind, payload, err := m.wire.Receive()
@@ -76,7 +83,7 @@ func (m *Machine) awaitReady(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("its agent said nothing in %s", bootTime)
+		return m.hung()
 	case errors.Is(err, io.EOF):
 		return errors.New("it went off before its agent was ready")
 	case err != nil:
@@ -91,7 +98,7 @@ func (m *Machine) awaitReady(ctx context.Context) error {
 }
 
 // spawn starts qemu from a thread that stays for as long as qemu does, as PDEATHSIG is sent at the parent thread's end.
-func (m *Machine) spawn(channel *os.File) error {
+func (m *Machine) spawn(channel, monitor *os.File) error {
 	log, err := os.Create(m.config.emulator())
 	if err != nil {
 		return err
@@ -100,7 +107,7 @@ func (m *Machine) spawn(channel *os.File) error {
 	cmd := exec.Command(emulator, m.config.arguments()...)
 	cmd.Env = append(os.Environ(), "TMPDIR="+m.config.Dir)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.ExtraFiles = []*os.File{channel}
+	cmd.ExtraFiles = []*os.File{channel, monitor}
 	// A group of its own: the terminal's Ctrl-C is ours to act on.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL, Setpgid: true}
 	started := make(chan error)
@@ -132,7 +139,7 @@ func (m *Machine) Ended() <-chan struct{} { return m.ended }
 
 // Close ends the guest and returns once the emulator is gone. With a data disk it is powered off, which unmounts the disk, and an error says that it had to be killed; without one there is nothing that a power cut could harm.
 func (m *Machine) Close() error {
-	defer m.channel.Close()
+	defer m.hangUp()
 	if m.config.Data == "" {
 		m.Kill()
 		<-m.ended
@@ -152,12 +159,17 @@ func (m *Machine) Close() error {
 	}
 }
 
-func socketPair() (*net.UnixConn, *os.File, error) {
+func (m *Machine) hangUp() {
+	m.channel.Close()
+	m.monitor.Close()
+}
+
+func socketPair(name string) (*net.UnixConn, *os.File, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, err
 	}
-	ours, theirs := os.NewFile(uintptr(pair[0]), "channel"), os.NewFile(uintptr(pair[1]), "emulator's channel")
+	ours, theirs := os.NewFile(uintptr(pair[0]), name), os.NewFile(uintptr(pair[1]), "emulator's "+name)
 	conn, err := net.FileConn(ours)
 	ours.Close()
 	if err != nil {

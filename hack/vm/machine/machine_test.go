@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"podlet/hack/vm/wire"
 )
@@ -26,7 +27,7 @@ func emulated(t *testing.T, role string) Config {
 	t.Setenv("PATH", bin)
 	t.Setenv(roleEnv, role)
 	t.Setenv("PODLET_VM_TEST_OFF", filepath.Join(bin, "off"))
-	return Config{Kernel: "k", Initramfs: "i", Root: "r", Payload: "p", Mode: Agent, Dir: t.TempDir(), CPUs: 1, MemoryMiB: 256}
+	return Config{Kernel: "k", Initramfs: "i", Root: "r", Payload: "p", Mode: Agent, Dir: t.TempDir(), CPUs: 1, MemoryMiB: 256, Silence: time.Minute}
 }
 
 func start(t *testing.T, config Config) *Machine {
@@ -69,6 +70,14 @@ func TestNoBoot(t *testing.T) {
 	}
 }
 
+func TestHungBoot(t *testing.T) {
+	config := emulated(t, "hung boot")
+	config.Silence = 10 * time.Millisecond
+	if _, err := Start(t.Context(), config); !errors.Is(err, ErrHung) {
+		t.Errorf("a guest that says nothing: %v", err)
+	}
+}
+
 func TestNoEmulator(t *testing.T) {
 	config := emulated(t, "guest")
 	t.Setenv("PATH", t.TempDir())
@@ -102,6 +111,36 @@ func TestGivenUp(t *testing.T) {
 		t.Error(err)
 	}
 	<-m.Ended()
+}
+
+// What time ran out for prints its tasks before it is ended.
+func TestOutOfTime(t *testing.T) {
+	m := start(t, emulated(t, "guest"))
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Millisecond, errors.New("too long"))
+	defer cancel()
+	_, err := m.Run(ctx, wire.Run{Args: []string{"hang"}}, nil, &bytes.Buffer{}, &bytes.Buffer{})
+	if err == nil || errors.Is(err, ErrHung) || !strings.Contains(err.Error(), "too long") || !strings.Contains(err.Error(), "guest: all tasks") {
+		t.Error(err)
+	}
+}
+
+func TestHung(t *testing.T) {
+	config := emulated(t, "guest")
+	config.Silence = 2 * time.Second
+	m := start(t, config)
+	// Signs of life and output are none of silence.
+	if exit, err := m.Run(t.Context(), wire.Run{Args: []string{"slow"}}, nil, &bytes.Buffer{}, &bytes.Buffer{}); err != nil || exit.Code != 7 {
+		t.Errorf("%+v, %v", exit, err)
+	}
+	_, err := m.Run(t.Context(), wire.Run{Args: []string{"hang"}}, nil, &bytes.Buffer{}, &bytes.Buffer{})
+	if !errors.Is(err, ErrHung) {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"its agent said nothing in 2s\n", "ns of CPU time", "guest: all tasks"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%v\nlacks %q", err, want)
+		}
+	}
 }
 
 // So does that of Start's.

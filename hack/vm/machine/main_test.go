@@ -56,10 +56,32 @@ func resources() string {
 	return fmt.Sprintf("%d sockets, children %q", sockets, children)
 }
 
-// emulate carries out the commands "echo", "stdin", "die" and "hang".
+// interrupted waits for the order to send an NMI, and obeys.
+func interrupted() error {
+	monitor := os.NewFile(monitor, "monitor")
+	orders := json.NewDecoder(monitor)
+	for {
+		var order struct{ Execute string }
+		if err := orders.Decode(&order); err != nil {
+			return err
+		}
+		if _, err := io.WriteString(monitor, `{"return": {}}`); err != nil {
+			return err
+		}
+		if order.Execute == "inject-nmi" {
+			return os.WriteFile(console, []byte("guest: all tasks\n"), 0o644)
+		}
+	}
+}
+
+// console is the file of the emulated guest's.
+var console string
+
+// emulate carries out the commands "echo", "stdin", "die", "slow" and "hang".
 func emulate(role string) error {
 	for _, arg := range os.Args {
 		if path, ok := strings.CutPrefix(arg, "file,id=console,path="); ok {
+			console = path
 			if err := os.WriteFile(path, []byte("guest: "+role+"\n"), 0o644); err != nil {
 				return err
 			}
@@ -67,6 +89,9 @@ func emulate(role string) error {
 	}
 	if role == "no boot" {
 		return fmt.Errorf("no such disk")
+	}
+	if role == "hung boot" {
+		return interrupted()
 	}
 	channel := os.NewFile(channel, "channel")
 	if role == "terminal" {
@@ -106,8 +131,15 @@ func emulate(role string) error {
 				conn.SendJSON(wire.KindExit, wire.Exit{Code: 7})
 			case "die":
 				return fmt.Errorf("the guest's disk burns")
+			case "slow":
+				for range 25 {
+					time.Sleep(100 * time.Millisecond)
+					conn.Send(wire.KindAlive, nil)
+				}
+				conn.SendJSON(wire.KindExit, wire.Exit{Code: 7})
 			case "hang":
 				conn.Send(wire.KindStdout, []byte("hanging"))
+				return interrupted()
 			}
 		}
 	}

@@ -6,15 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"time"
 
 	"podlet/hack/vm/wire"
 )
 
 // Run runs one command in the guest and returns its end, after all of its output has been written. stdin may be nil; the goroutine that reads it lives until its reader returns.
 //
-// An error means that there was no such end: the guest went off or broke the protocol, or ctx ended, which kills the machine, as there is no other way to be sure that the command's processes are gone. No other command can be run then.
+// An error means that there was no such end: the guest went off, hung (ErrHung) or broke the protocol, or ctx ended, which ends the machine, as there is no other way to be sure that the command's processes are gone. No other command can be run then. Where time ran out, for ctx or for the guest, the console has every task's stack.
 func (m *Machine) Run(ctx context.Context, run wire.Run, stdin io.Reader, stdout, stderr io.Writer) (wire.Exit, error) {
-	defer context.AfterFunc(ctx, m.Kill)()
+	defer context.AfterFunc(ctx, func() { m.giveUp(ctx) })()
 	run.Stdin = stdin != nil
 	if err := m.wire.SendJSON(wire.KindRun, run); err != nil {
 		return wire.Exit{}, m.failed(ctx, err)
@@ -23,6 +25,7 @@ func (m *Machine) Run(ctx context.Context, run wire.Run, stdin io.Reader, stdout
 		go m.feed(stdin)
 	}
 	for {
+		m.channel.SetReadDeadline(time.Now().Add(m.config.Silence))
 		kind, payload, err := m.wire.Receive()
 		if err != nil {
 			return wire.Exit{}, m.failed(ctx, err)
@@ -35,6 +38,7 @@ func (m *Machine) Run(ctx context.Context, run wire.Run, stdin io.Reader, stdout
 		case wire.KindExit:
 			var exit wire.Exit
 			return exit, decode(payload, &exit)
+		case wire.KindAlive:
 		default:
 			err = fmt.Errorf("the agent sent a frame of kind %q", kind)
 		}
@@ -53,14 +57,18 @@ func (m *Machine) feed(stdin io.Reader) {
 
 // failed waits for the machine's end, so that its console's log is whole, and tells why there is no more to receive.
 func (m *Machine) failed(ctx context.Context, err error) error {
-	m.Kill()
-	<-m.ended
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
+		// What ended ctx ends the machine.
+		<-m.ended
 		return m.explain(context.Cause(ctx))
-	}
-	if errors.Is(err, io.EOF) {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return m.explain(m.hung())
+	case errors.Is(err, io.EOF):
 		err = errors.New("the guest went off")
 	}
+	m.Kill()
+	<-m.ended
 	return m.explain(err)
 }
 

@@ -8,6 +8,7 @@
 //	            <--  Stdin    any number, if the command wants input; an empty one is its end
 //	  Stdout,
 //	  Stderr    -->           any number
+//	  Alive     -->           every AliveEvery while the command runs
 //	  Exit      -->           after all output
 //
 // One stream keeps the order, so an Exit proves that all output before it has arrived. When the driver closes its end the agent returns and the guest powers off.
@@ -31,8 +32,12 @@ const (
 	KindStdin  Kind = 'i'
 	KindStdout Kind = 'o'
 	KindStderr Kind = 'e'
+	KindAlive  Kind = 'a' // empty
 	KindExit   Kind = 'x' // an Exit as JSON
 )
+
+// AliveEvery is how often the agent tells that it, and the guest with it, still runs.
+const AliveEvery = 5 * time.Second
 
 // PortName is the virtio-serial port's name, which the guest finds below /sys/class/virtio-ports.
 const PortName = "podlet.agent"
