@@ -26,6 +26,8 @@ const (
 	envHelper = "PODLET_CGROUP_HELPER"
 )
 
+const mib = 1 << 20
+
 // The main goroutine keeps the process's first thread: Go can't end that one, so no
 // test that spoils its thread may have it.
 func init() { runtime.LockOSThread() }
@@ -148,6 +150,23 @@ func need(t testing.TB, h *Hierarchy, controllers ...string) {
 			t.Skipf("the kernel offers no %s controller, only %s", c, have)
 		}
 	}
+}
+
+// everything is a value for each limit that h has.
+func everything(t testing.TB, h *Hierarchy) *Resources {
+	t.Helper()
+	need(t, h, "cpu", "memory", "pids", "cpuset")
+	r := &Resources{
+		CPUPeriod: 50000, CPUQuota: 20000, CPUShares: 1024,
+		MemoryLimitBytes: 64 * mib, MemorySwapLimitBytes: 64 * mib,
+		CpusetCPUs: "0", CpusetMems: "0", PidsLimit: 100,
+	}
+	if h.by["hugetlb"] != nil {
+		for _, size := range h.pageSizes {
+			r.HugepageLimits = append(r.HugepageLimits, HugepageLimit{PageSize: size})
+		}
+	}
+	return r
 }
 
 // child is a process of this test binary inside a group.

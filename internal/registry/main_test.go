@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -129,4 +130,30 @@ func (r *rig) hosts(t testing.TB, registry, text string) string {
 	file := filepath.Join(dir, "hosts.toml")
 	must(t, os.WriteFile(file, []byte(text), 0o644))
 	return file
+}
+
+type outcome struct {
+	img image.Image
+	err error
+}
+
+func (r *rig) pullAside(ctx context.Context, ref string, c Credentials) <-chan outcome {
+	done := make(chan outcome, 1)
+	go func() {
+		img, err := r.Pull(ctx, ref, c)
+		done <- outcome{img, err}
+	}()
+	return done
+}
+
+// isBlob reports whether the request is for a blob.
+func isBlob(r *http.Request) bool { return strings.Contains(r.URL.Path, "/blobs/") }
+
+func raw(w http.ResponseWriter, text string) {
+	conn, _, err := w.(http.Hijacker).Hijack()
+	if err != nil {
+		panic(err)
+	}
+	io.WriteString(conn, text)
+	conn.Close()
 }
