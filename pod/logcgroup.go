@@ -18,7 +18,7 @@ import (
 // memory (the page cache of the files included) and disk counts against the pod's limits, and not against podlet's.
 //
 // The cgroup is made when pause tells that there is a writer, which most pods never have: off every caller's path, and behind the first line in the log. It goes
-// when pause has gone. A writer that the pod's limits kill has a successor, see pause/src/log.c.
+// when pause has gone. A writer that the pod's limits kill has a successor, see pause/src/logwriter.c.
 
 // loggerRecord is the cgroup of a pod's log writer.
 type loggerRecord struct {

@@ -48,7 +48,10 @@ void answer_process(struct server *s, u64 seq, const struct process *p)
 	send_process(s, MSG_PROCESS, seq, p);
 }
 
-void answer_exited(struct server *s, const struct process *p)
+void answer_exit(struct server *s, struct process *p, u64 now)
 {
+	if (p->exit_due == 0 || (now < p->exit_due && !output_settled(s, p)))
+		return;
+	p->exit_due = 0;
 	send_process(s, MSG_EXITED, 0, p);
 }

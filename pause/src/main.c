@@ -3,10 +3,11 @@
  *
  * podlet starts the nursery; every other role is a child of it by way of CLONE (proto.h). Where to read on:
  *
- *	pause.c		the roles		server.c	the event loop		launch.c	CLONE
+ *	pause.c		the roles		server.c watch.c	the event loop	launch.c	CLONE
  *	tape.c play.c	the tape		message.c conn.c answer.c	the protocol
  *	process.c reap.c	the table		init.c	PID 1 of a shared PID namespace
  *	output.c tap.c	what containers write	log.c ring.c writer.c format.c	its way into the log
+ *	logfile.c	changes of the file	logwriter.c	the writer's life	tick.c	those who wait for it
  */
 #include "memory.h"
 #include "pause.h"

@@ -11,6 +11,7 @@
 #include "output.h"
 #include "ring.h"
 #include "tap.h"
+#include "watch.h"
 
 #define READ_MOST	65536u		/* bytes read at a time: one pipe's fill, and other streams get their turn */
 #define READ_LEAST	4096u		/* less room than that isn't worth a read */
@@ -32,9 +33,9 @@ static u8 *held(const struct server *s, const struct process *p, u32 stream)
 	return s->log.held + (process_slot(&s->table, p) * 2 + stream) * FORMAT_SEGMENT;
 }
 
-static void watch(struct server *s, struct process *p, u32 stream)
+static void listen_to(struct server *s, struct process *p, u32 stream)
 {
-	int error = server_watch(s, p->output[stream], EPOLLIN, about(s, p, stream));
+	int error = watch(s, p->output[stream], EPOLLIN, about(s, p, stream));
 
 	p->stalled &= ~(1u << stream);
 	if (error < 0) {
@@ -48,7 +49,7 @@ static void watch(struct server *s, struct process *p, u32 stream)
 static void stall(struct server *s, struct process *p, u32 stream)
 {
 	if (!(p->stalled & 1u << stream))
-		server_unwatch(s, p->output[stream]);
+		unwatch(s, p->output[stream]);
 	p->stalled |= 1u << stream;
 	s->log.waiting = 1;
 }
@@ -88,7 +89,7 @@ int output_flush(struct server *s, struct process *p, u32 stream)
 static void close_stream(struct server *s, struct process *p, u32 stream)
 {
 	if (p->output[stream] >= 0 && !(p->stalled & 1u << stream))
-		server_unwatch(s, p->output[stream]);
+		unwatch(s, p->output[stream]);
 	p->stalled &= ~(1u << stream);
 	close_fd(&p->output[stream]);
 	tap_end_stream(s, p, stream);
@@ -235,7 +236,7 @@ void output_begin(struct server *s, struct process *p, int log)
 		if (p->output[i] < 0)
 			continue;
 		sys_fcntl(p->output[i], F_SETFL, O_NONBLOCK | sys_fcntl(p->output[i], F_GETFL, 0));
-		watch(s, p, i);
+		listen_to(s, p, i);
 	}
 }
 
@@ -286,7 +287,7 @@ void output_resume(struct server *s, struct process *p)
 {
 	for (u32 i = 0; i < 2; i++) {
 		if (p->stalled & 1u << i)
-			watch(s, p, i);
+			listen_to(s, p, i);
 		if (p->flush & 1u << i)
 			drain_and_flush(s, p, i);
 	}
@@ -305,7 +306,7 @@ void output_let_go(struct server *s, struct process *p)
 {
 	s->log.waiting = 1;
 	for (u32 i = 0; i < 2; i++) {
-		/* A stream that there was no room for is still to be read; log_tick resumes it. */
+		/* A stream that there was no room for is still to be read; tick resumes it. */
 		if (p->stalled & 1u << i)
 			return;
 		if (p->drains > 0 && p->output[i] >= 0) {

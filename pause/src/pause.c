@@ -6,6 +6,7 @@
 #include "memory.h"
 #include "pause.h"
 #include "title.h"
+#include "watch.h"
 
 static struct server server;
 
@@ -84,7 +85,7 @@ void nursery_main(int fd)
 	if (server_open(s, ROLE_NURSERY) < 0)
 		sys_exit(LAUNCH_FAILED);
 	conn_open(&s->conn, fd);
-	if (server_watch(s, fd, EPOLLIN, WATCH_CONN) < 0)
+	if (watch(s, fd, EPOLLIN, WATCH_CONN) < 0)
 		sys_exit(LAUNCH_FAILED);
 	server_run(s);
 }
@@ -104,7 +105,7 @@ void pause_main(struct server *s, int listen, const int *cgroups, u32 ncgroups, 
 	memcpy(s->log.cgroups, cgroups, ncgroups * sizeof(int));
 	s->listen = listen;
 	if (error == 0)
-		error = server_watch(s, listen, EPOLLIN, WATCH_LISTEN);
+		error = watch(s, listen, EPOLLIN, WATCH_LISTEN);
 	if (error < 0) {
 		status->error = -error;
 		sys_exit(LAUNCH_FAILED);

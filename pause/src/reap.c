@@ -58,16 +58,8 @@ static void record_exit(struct server *s, struct process *p, int status)
 	close_fd(&p->input);
 	output_drain(s, p);
 	p->exit_due = sys_clock(CLOCK_MONOTONIC) + DRAIN_NS;
-	exit_settle(s, p, 0);
+	answer_exit(s, p, 0);
 	s->log.waiting = 1;
-}
-
-void exit_settle(struct server *s, struct process *p, u64 now)
-{
-	if (p->exit_due == 0 || (now < p->exit_due && !output_settled(s, p)))
-		return;
-	p->exit_due = 0;
-	answer_exited(s, p);
 }
 
 /* Returns whether an intermediate is still at work. */

@@ -5,24 +5,14 @@
  * stalled disk, a podlet that hangs or a container that floods its output keep nobody else waiting.
  */
 #include "log.h"
+#include "logfile.h"
+#include "logwriter.h"
 #include "memory.h"
 #include "output.h"
 #include "server.h"
 #include "tap.h"
-
-int server_watch(struct server *s, int fd, u32 events, u64 about)
-{
-	struct epoll_event e = {events, about};
-
-	return (int)sys_epoll_ctl(s->epoll, EPOLL_CTL_ADD, fd, &e);
-}
-
-void server_unwatch(struct server *s, int fd)
-{
-	struct epoll_event e = {0};
-
-	sys_epoll_ctl(s->epoll, EPOLL_CTL_DEL, fd, &e);
-}
+#include "tick.h"
+#include "watch.h"
 
 static int open_status(struct server *s)
 {
@@ -57,7 +47,7 @@ int server_open(struct server *s, enum role role)
 	s->signals = (int)sys_signalfd(&child);
 	if (s->signals < 0)
 		return s->signals;
-	if (server_watch(s, s->signals, EPOLLIN, WATCH_SIGNAL) < 0)
+	if (watch(s, s->signals, EPOLLIN, WATCH_SIGNAL) < 0)
 		return -ENOMEM;
 	return open_status(s);
 }
@@ -76,7 +66,7 @@ static void accept_podlet(struct server *s)
 		return;
 	}
 	conn_open(&s->conn, fd);
-	if (server_watch(s, fd, EPOLLIN, WATCH_CONN) < 0)
+	if (watch(s, fd, EPOLLIN, WATCH_CONN) < 0)
 		conn_close(&s->conn);
 }
 
@@ -86,7 +76,7 @@ static void welcome(struct server *s, const struct msg_hello *hello)
 
 	s->conn.version = hello->version;
 	conn_send(&s->conn, &m, sizeof(m), s->status_fd);
-	log_ask(s);
+	logwriter_ask(s);
 }
 
 static void list(struct server *s, u64 seq)
@@ -115,11 +105,11 @@ static int about_process(struct server *s, const union message *m)
 		output_finish(s, p);
 		return 0;
 	case MSG_LOG:
-		return log_switch(s, p, m->h.seq);
+		return logfile_switch(s, p, m->h.seq);
 	case MSG_LOG_READY:
-		return log_ready(s, p, m->h.seq);
+		return logfile_ready(s, p, m->h.seq);
 	case MSG_LOG_TURN:
-		return log_turn(s, p);
+		return logfile_turn(s, p);
 	case MSG_TAP:
 		return tap_add(s, p, &m->tap);
 	default:	/* MSG_CLOSE_STDIN */
@@ -148,9 +138,9 @@ static void handle(struct server *s, const union message *m)
 		return;
 	}
 	if (m->h.type == MSG_WRITER_CGROUPS)
-		result = log_cgroups(s, &m->writer);
+		result = logwriter_cgroups(s, &m->writer);
 	else if (m->h.type == MSG_FLUSH)
-		result = log_flush(s, m->h.seq);
+		result = tick_flush(s, m->h.seq);
 	else
 		result = about_process(s, m);
 	if (result == 0)
@@ -234,7 +224,7 @@ void server_run(struct server *s)
 
 		for (long i = 0; i < n; i++)
 			dispatch(s, events[i].data);
-		log_tick(s);
+		tick(s);
 	}
 	sys_exit(0);
 }

@@ -8,16 +8,6 @@
 
 enum role { ROLE_NURSERY, ROLE_PAUSE };
 
-/* What an event is about. The u64 of an epoll event is WATCH_x | index of the process << 8 | stream or number of the tap << 32. */
-enum {
-	WATCH_CONN,
-	WATCH_LISTEN,
-	WATCH_SIGNAL,
-	WATCH_OUTPUT,
-	WATCH_TAP,
-	WATCH_WRITER,
-};
-
 struct server {
 	enum role role;
 	int epoll;
@@ -35,7 +25,7 @@ struct server {
 		u8 *held;	/* FORMAT_SEGMENT bytes for each stream of each entry of the table, for its unfinished line; with ring */
 		u64 retry;	/* CLOCK_MONOTONIC: start another one not before */
 		u64 trim;	/* CLOCK_MONOTONIC: give memory back not before; 0: nothing to give */
-		u64 due;	/* CLOCK_MONOTONIC: log_tick is to look round; 0: not by the clock */
+		u64 due;	/* CLOCK_MONOTONIC: tick is to look round; 0: not by the clock */
 		u32 waiting;	/* 1: somebody may be waiting for the writer or the clock */
 		int inside;	/* directory of the v2 cgroup that writers are cloned into; NO_FD: none */
 		u32 outside;	/* 1: the last writer was killed; the next one begins outside the cgroups */
@@ -56,21 +46,18 @@ struct server {
 /* server.c */
 int server_open(struct server *s, enum role role);	/* everything but the connection; 0 or -errno */
 void __attribute__((noreturn)) server_run(struct server *s);
-int server_watch(struct server *s, int fd, u32 events, u64 about);
-void server_unwatch(struct server *s, int fd);
 
 /* answer.c */
 void answer_done(struct server *s, u64 seq);
 void answer_failed(struct server *s, u64 seq, int error, u32 step);
 void answer_cloned(struct server *s, u64 seq, const struct process *p);
 void answer_process(struct server *s, u64 seq, const struct process *p);
-void answer_exited(struct server *s, const struct process *p);
+void answer_exit(struct server *s, struct process *p, u64 now);	/* sends EXITED if it is time */
 
 /* launch.c */
 void launch(struct server *s, const struct msg_clone *m);
 
 /* reap.c */
 void reap(struct server *s);
-void exit_settle(struct server *s, struct process *p, u64 now);	/* sends EXITED if it is time */
 
 #endif

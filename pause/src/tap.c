@@ -1,5 +1,6 @@
 /* tap.c - copies of the output for attached clients. */
 #include "tap.h"
+#include "watch.h"
 
 #define TAP_SIZE (1 << 20)	/* bytes a tap's pipe may hold, where the kernel allows so much */
 
@@ -11,7 +12,7 @@ static u64 about(const struct server *s, const struct process *p, const struct t
 static void close_copy(struct server *s, struct tap *t, u32 stream)
 {
 	if (t->fd[stream] >= 0)
-		server_unwatch(s, t->fd[stream]);
+		unwatch(s, t->fd[stream]);
 	close_fd(&t->fd[stream]);
 }
 
@@ -58,7 +59,7 @@ static void open_copy(struct server *s, struct process *p, struct tap *t, u32 st
 		sys_fcntl(fd, F_SETPIPE_SZ, TAP_SIZE);
 	t->fd[stream] = fd;
 	/* An error is all there is to hear on a pipe's write end: its reader is gone. */
-	server_watch(s, fd, 0, about(s, p, t));
+	watch(s, fd, 0, about(s, p, t));
 }
 
 int tap_add(struct server *s, struct process *p, const struct msg_tap *m)

@@ -5,6 +5,8 @@
 #include "../log.h"
 #include "../output.h"
 #include "../ring.h"
+#include "../tick.h"
+#include "../watch.h"
 
 int printf(const char *format, ...);
 void exit(int code) __attribute__((noreturn));
@@ -25,7 +27,7 @@ static struct server s;
 static int watches, refused;	/* streams in epoll; 1: there are no more watches */
 static int gets_on;		/* the writer is through with all, the next time that settle is between its two looks */
 
-int server_watch(struct server *srv, int fd, u32 events, u64 about)
+int watch(struct server *srv, int fd, u32 events, u64 about)
 {
 	(void)srv, (void)fd, (void)events;
 	if (refused)
@@ -34,14 +36,13 @@ int server_watch(struct server *srv, int fd, u32 events, u64 about)
 	return 0;
 }
 
-void server_unwatch(struct server *srv, int fd)
+void unwatch(struct server *srv, int fd)
 {
 	(void)srv, (void)fd;
 	watches--;
 }
 
 void answer_done(struct server *srv, u64 seq) { (void)srv, (void)seq; }
-void answer_exited(struct server *srv, const struct process *p) { (void)srv, (void)p; }
 
 static void write_all(void)
 {
@@ -51,7 +52,7 @@ static void write_all(void)
 	ring_commit(s.log.ring, &c);
 }
 
-void exit_settle(struct server *srv, struct process *p, u64 now)
+void answer_exit(struct server *srv, struct process *p, u64 now)
 {
 	(void)srv, (void)p, (void)now;
 	if (gets_on)
@@ -98,18 +99,18 @@ static void test_stall(void)
 {
 	struct process *p = flood();
 
-	log_tick(&s);
+	tick(&s);
 	CHECK(p->stalled && s.log.ring->notify_at != RING_NEVER);
 	write_all();
 	CHECK(s.log.ring->notify_at == RING_NEVER);	/* the supervisor was told */
 	log_heard(&s);
-	log_tick(&s);
+	tick(&s);
 	CHECK(!p->stalled && watches == 1);
 	done(p);
 
 	p = flood();
 	gets_on = 1;
-	log_tick(&s);
+	tick(&s);
 	CHECK(!gets_on && !p->stalled && watches == 1);
 	done(p);
 }
@@ -121,13 +122,13 @@ static void test_no_watch(void)
 
 	write_all();
 	refused = 1;
-	log_tick(&s);
+	tick(&s);
 	CHECK(p->stalled && s.log.waiting && s.log.due != 0 && log_timeout(&s) > 500);
 	refused = 0;
-	log_tick(&s);
+	tick(&s);
 	CHECK(p->stalled);
 	p->hold = 1;
-	log_tick(&s);
+	tick(&s);
 	CHECK(!p->stalled && watches == 1 && p->hold == 0);
 	done(p);
 }
