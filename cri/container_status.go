@@ -2,6 +2,8 @@ package cri
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"time"
 
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -11,7 +13,7 @@ import (
 	"podlet/pod/spec"
 )
 
-// ContainerStatus tells how a container is; verbose adds its pid and namespaces.
+// ContainerStatus tells how a container is; verbose adds its pid, its namespaces and what it was made of.
 func (s *Server) ContainerStatus(ctx context.Context, r *cri.ContainerStatusRequest) (*cri.ContainerStatusResponse, error) {
 	st, err := s.Pods.ContainerStatus(ctx, r.GetContainerId())
 	if err != nil {
@@ -33,8 +35,19 @@ func (s *Server) ContainerStatus(ctx context.Context, r *cri.ContainerStatusRequ
 		SandboxID string `json:"sandboxID"`
 		*pod.ProcessInfo
 		*pod.LogLoss
-	}{st.PodID, process, lost})
+		Spec *spec.Container `json:"spec"`
+	}{st.PodID, process, lost, withoutSecrets(st.Spec)})
 	return answer, err
+}
+
+// withoutSecrets is a container's spec for people's eyes, and for the bug reports that they paste it into: without the values of the environment.
+func withoutSecrets(c *spec.Container) *spec.Container {
+	shown := *c
+	shown.Env = slices.Clone(c.Env)
+	for i := range shown.Env {
+		shown.Env[i].Value = fmt.Sprintf("(%d bytes)", len(c.Env[i].Value))
+	}
+	return &shown
 }
 
 func containerStatus(st *pod.ContainerStatus) *cri.ContainerStatus {

@@ -16,6 +16,7 @@ type seen struct {
 	PID        int               `json:"pid"`
 	Namespaces map[string]uint64 `json:"namespaces"`
 	NetNS      string            `json:"netns"`
+	Spec       map[string]any    `json:"spec"`
 }
 
 func (n *node) seenPod(id string) seen {
@@ -41,8 +42,8 @@ func (n *node) parse(text string) (s seen) {
 	if err := json.Unmarshal([]byte(text), &s); err != nil {
 		n.t.Fatalf("info %q: %v", text, err)
 	}
-	if s.PID == 0 || len(s.Namespaces) != 7 {
-		n.t.Fatalf("info without a pid or some namespaces: %q", text)
+	if s.PID == 0 || len(s.Namespaces) != 7 || len(s.Spec) == 0 {
+		n.t.Fatalf("info without a pid, some namespaces or the spec: %q", text)
 	}
 	return s
 }
