@@ -96,7 +96,7 @@ func TestFaultOutsideTapes(t *testing.T) {
 		{
 			name:   "no such program",
 			change: func(c *spec.Container) { c.Command = []string{"none"} },
-			want:   "ENOENT",
+			want:   `run "none": executable file not found in $PATH (/`,
 		},
 		{
 			name:   "a working directory that is a file",

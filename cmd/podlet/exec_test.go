@@ -206,6 +206,7 @@ func TestExecRefused(t *testing.T) {
 		{"NUL", &cri.ExecSyncRequest{ContainerId: running, Cmd: []string{"echo", "a\x00b"}}, codes.InvalidArgument, []string{"NUL"}},
 		{"negative timeout", &cri.ExecSyncRequest{ContainerId: running, Cmd: []string{"true"}, Timeout: -1}, codes.InvalidArgument, []string{"-1"}},
 		{"absent command", &cri.ExecSyncRequest{ContainerId: running, Cmd: []string{"/no/such"}}, codes.Unknown, []string{"/no/such", "ENOENT"}},
+		{"not in PATH", &cri.ExecSyncRequest{ContainerId: running, Cmd: []string{"no-such"}}, codes.Unknown, []string{`"no-such": executable file not found in $PATH (/`}},
 		{"not executable", &cri.ExecSyncRequest{ContainerId: running, Cmd: []string{"/etc/passwd"}}, codes.Unknown, []string{"/etc/passwd", "EACCES"}},
 	} {
 		_, err := n.ExecSync(n.ctx(), e.request)

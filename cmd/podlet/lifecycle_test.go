@@ -148,7 +148,7 @@ func TestCannotRun(t *testing.T) {
 		names  []string
 	}{
 		{"absent", func(c *cri.ContainerConfig) { c.Command = []string{"/no/such"} }, codes.Unknown, []string{"/no/such", "ENOENT"}},
-		{"absent-in-path", func(c *cri.ContainerConfig) { c.Command = []string{"no-such"} }, codes.Unknown, []string{"no-such"}},
+		{"absent-in-path", func(c *cri.ContainerConfig) { c.Command = []string{"no-such"} }, codes.Unknown, []string{`"no-such": executable file not found in $PATH (/`}},
 		{"not-executable", func(c *cri.ContainerConfig) { c.Command = []string{"/etc/passwd"} }, codes.Unknown, []string{"/etc/passwd", "EACCES"}},
 		{"directory", func(c *cri.ContainerConfig) { c.Command = []string{"/etc"} }, codes.Unknown, []string{"/etc", "EACCES"}},
 		{"cwd-is-file", func(c *cri.ContainerConfig) { c.WorkingDir = "/etc/passwd" }, codes.Unknown, []string{"/etc/passwd", "ENOTDIR"}},

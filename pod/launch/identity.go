@@ -2,6 +2,7 @@ package launch
 
 import (
 	"fmt"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -83,13 +84,26 @@ func final(b *tape.Builder, p *spec.Process, m *spec.Machine, terminal tape.Fd, 
 	if filter != nil {
 		b.Seccomp(filter.Flags, filter.Program, "filter system calls by the profile "+string(p.Seccomp))
 	}
+	looked := sought(p)
 	for _, program := range p.Programs {
-		step := b.Execve(program, p.Args, p.Env, "run "+program)
+		step := b.Execve(program, p.Args, p.Env, "run "+program).Sought(looked)
 		if len(p.Programs) > 1 {
 			step.Try().Ignore(unix.ENOENT, unix.ENOTDIR, unix.EACCES)
 		}
 	}
 	return nil
+}
+
+// sought says that a name which is looked up in PATH is not there, in the words that users of other runtimes know; "" where nothing is looked up.
+func sought(p *spec.Process) string {
+	if len(p.Args) == 0 || strings.Contains(p.Args[0], "/") {
+		return ""
+	}
+	var path []string
+	for _, program := range p.Programs {
+		path = append(path, strings.TrimSuffix(program, "/"+p.Args[0]))
+	}
+	return fmt.Sprintf("run %q: executable file not found in $PATH (%s)", p.Args[0], strings.Join(path, ":"))
 }
 
 // filterOf is the process's seccomp filter, nil for none.

@@ -88,6 +88,13 @@ func (r *StepRef) Try() *StepRef {
 	return r
 }
 
+// Sought says what the step, or all the tries that it is one of, looked for. ENOENT means that none found it, and the error says so by these words: the
+// step that was last is no more to blame than the others.
+func (r *StepRef) Sought(what string) *StepRef {
+	r.step().sought = what
+	return r
+}
+
 // Positive makes a result of 0 a failure, EPIPE: what is read has no other end any more.
 func (r *StepRef) Positive() *StepRef {
 	r.step().flags |= flagPositive

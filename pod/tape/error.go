@@ -66,6 +66,9 @@ func (t *Tape) Error(step uint32, errno int32) error {
 	case step > uint32(len(t.steps)):
 		e.Why = fmt.Sprintf("step %d of a tape that has %d", step, len(t.steps))
 		e.Hint = "pause reports on another tape"
+	case e.Errno == unix.ENOENT && t.steps[step].sought != "":
+		e.Why = beginning(t.steps[step].sought)
+		e.Hint = hint(&t.steps[step], e.Errno)
 	default:
 		s := t.Step(int(step))
 		e.Index, e.Step, e.Why = s.Index, beginning(s.Text), s.Why

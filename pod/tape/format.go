@@ -88,7 +88,7 @@ type argument struct {
 	value uint64
 }
 
-// step is a system call with what may become of its result. why isn't on the wire.
+// step is a system call with what may become of its result. why and sought aren't on the wire.
 type step struct {
 	nr     uint16
 	dst    int // register, or -1
@@ -97,6 +97,7 @@ type step struct {
 	skip   int
 	ignore [ignores]uint16
 	why    string
+	sought string // see StepRef.Sought
 }
 
 func (s *step) has(flag uint8) bool { return s.flags&flag != 0 }
