@@ -63,20 +63,32 @@ func (o *options) cniTimeout() (time.Duration, error) {
 	return timeout, nil
 }
 
-func (o *options) openBridge(log *slog.Logger) (n *bridge.Network, err error) {
-	c := bridge.Config{Dir: o.bridgeDir(), Bridge: o.Bridge, Subnets: bridge.DefaultSubnets(), Log: log}
-	if len(o.PodSubnets) > 0 {
-		if c.Subnets, err = prefixes("pod-subnets", o.PodSubnets); err != nil {
-			return nil, err
-		}
-	}
-	if c.NoMasquerade, err = prefixes("no-masquerade", o.NoMasquerade); err != nil {
+// seeBridge stands before what is wrong with the built-in network.
+const seeBridge = "the pod network (see --bridge, --pod-subnets and --no-masquerade; --network none goes without)"
+
+func (o *options) openBridge(log *slog.Logger) (*bridge.Network, error) {
+	c, err := o.bridge()
+	if err != nil {
 		return nil, err
 	}
-	if n, err = bridge.Open(c); err != nil {
-		return nil, fmt.Errorf("open the pod network (see --bridge and --pod-subnets; --network none goes without): %w", err)
+	c.Log = log
+	n, err := bridge.Open(c)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", seeBridge, err)
 	}
 	return n, nil
+}
+
+// bridge is the built-in network's configuration. After an error it has the default for what could not be read.
+func (o *options) bridge() (bridge.Config, error) {
+	c := bridge.Config{Dir: o.bridgeDir(), Bridge: o.Bridge, Subnets: bridge.DefaultSubnets()}
+	own, subnets := prefixes("pod-subnets", o.PodSubnets)
+	if len(own) > 0 {
+		c.Subnets = own
+	}
+	direct, masquerade := prefixes("no-masquerade", o.NoMasquerade)
+	c.NoMasquerade = direct
+	return c, errors.Join(subnets, masquerade)
 }
 
 // leases counts the pods that have addresses of the built-in network.

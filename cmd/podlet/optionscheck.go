@@ -24,14 +24,19 @@ func (o *options) checkNetwork() error {
 		return fmt.Errorf("--network %q: want %s, %s, %s or %s", o.Network, networkAuto, networkBridge, networkCNI, networkNone)
 	}
 	_, timeout := o.cniTimeout()
-	_, subnets := prefixes("pod-subnets", o.PodSubnets)
-	_, direct := prefixes("no-masquerade", o.NoMasquerade)
-	all := []error{timeout, subnets, direct}
+	bridge, unread := o.bridge()
+	all := []error{timeout, unread}
 	if o.Network == networkNone {
 		return errors.Join(all...)
 	}
 	if o.Bridge == networkNone {
 		all = append(all, fmt.Errorf("--bridge %s: it is --network %s now that leaves pods without a network", networkNone, networkNone))
+	}
+	// With CNI alone it is opened for pods that an earlier podlet left, if there are any; then Open checks it.
+	if o.Network != networkCNI {
+		if err := bridge.Check(); err != nil {
+			all = append(all, fmt.Errorf("%s: %w", seeBridge, err))
+		}
 	}
 	all = append(all, absolute("cni-conf-dir", o.CNIConfDir))
 	if len(o.CNIBinDirs) == 0 {

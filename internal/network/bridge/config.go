@@ -1,10 +1,10 @@
 package bridge
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"path/filepath"
 	"regexp"
 )
 
@@ -38,17 +38,21 @@ func DefaultSubnets() []netip.Prefix {
 
 var bridgeName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,14}$`)
 
-// check gives the subnets of each family; one that isn't wanted is the zero Prefix.
-func (c *Config) check() (v4, v6 netip.Prefix, err error) {
-	if !filepath.IsAbs(c.Dir) {
-		return v4, v6, fmt.Errorf("the pod network's directory %q is not absolute", c.Dir)
-	}
+// Check says, all of it, what Open would refuse on any node. Dir alone is Open's to check.
+func (c *Config) Check() error {
+	var name, mtu error
 	if !bridgeName.MatchString(c.Bridge) {
-		return v4, v6, fmt.Errorf("the bridge's name %q is not a letter and up to 14 letters, digits and _", c.Bridge)
+		name = fmt.Errorf("the bridge's name %q is not a letter and up to 14 letters, digits and _", c.Bridge)
 	}
 	if c.MTU != 0 && (c.MTU < leastMTU || c.MTU > mostMTU) {
-		return v4, v6, fmt.Errorf("the MTU %d is not within %d and %d bytes", c.MTU, leastMTU, mostMTU)
+		mtu = fmt.Errorf("the MTU %d is not within %d and %d bytes", c.MTU, leastMTU, mostMTU)
 	}
+	_, _, subnets := c.families()
+	return errors.Join(name, mtu, subnets, c.checkDirect())
+}
+
+// families gives the subnets of each family; one that isn't wanted is the zero Prefix.
+func (c *Config) families() (v4, v6 netip.Prefix, err error) {
 	if len(c.Subnets) == 0 {
 		return v4, v6, fmt.Errorf("the pod network has no subnet")
 	}
@@ -68,10 +72,14 @@ func (c *Config) check() (v4, v6 netip.Prefix, err error) {
 		}
 		*into = s
 	}
+	return v4, v6, nil
+}
+
+func (c *Config) checkDirect() error {
 	for _, p := range c.NoMasquerade {
 		if !p.IsValid() || p.Masked() != p || p.Addr().Is4In6() {
-			return v4, v6, fmt.Errorf("the destination %s without masquerade has bits set behind its prefix, or is none", p)
+			return fmt.Errorf("the destination %s without masquerade has bits set behind its prefix, or is none", p)
 		}
 	}
-	return v4, v6, nil
+	return nil
 }

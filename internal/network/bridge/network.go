@@ -51,7 +51,13 @@ var ErrInUse = errors.New("in use by another podlet")
 // Open makes the bridge, the rules and what else the node needs, or takes over what an earlier podlet made: pods go on talking
 // meanwhile. The calling process is in the node's network namespace. Call Recover next.
 func Open(cfg Config) (_ *Network, err error) {
-	v4, v6, err := cfg.check()
+	if !filepath.IsAbs(cfg.Dir) {
+		return nil, fmt.Errorf("the pod network's directory %q is not absolute", cfg.Dir)
+	}
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
+	v4, v6, err := cfg.families()
 	if err != nil {
 		return nil, err
 	}
