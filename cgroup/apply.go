@@ -45,7 +45,7 @@ func (h *Hierarchy) applyOne(p Path, s setting) error {
 		return fmt.Errorf("read %s of cgroup %s: %w", s.effective, p, err)
 	}
 	if !subset(s.value, granted) {
-		return fmt.Errorf("set %s of cgroup %s: %w: the machine and the parent cgroup grant only %q of it", s, p, ErrUnsupported, granted)
+		return fmt.Errorf("set %s of cgroup %s: %w (granted is %q)", s, p, h.lacking(p, s), granted)
 	}
 	return nil
 }
@@ -67,15 +67,13 @@ func (h *Hierarchy) explain(p Path, s setting, err error) error {
 	switch {
 	case errors.Is(err, unix.ENOENT):
 		return fmt.Errorf("%w: the kernel has no such file (%w)", ErrUnsupported, err)
-	case errors.Is(err, unix.EACCES) && s.controller == "cpuset":
-		return fmt.Errorf("%w: not all of it is in the parent cgroup: %w", ErrUnsupported, err)
-	case (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ERANGE) || errors.Is(err, unix.EOVERFLOW)) && s.controller == "cpuset":
-		return fmt.Errorf("%w: not all of it is there: %w", ErrUnsupported, err)
+	case s.controller == "cpuset" && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ERANGE) || errors.Is(err, unix.EOVERFLOW)):
+		return fmt.Errorf("%w (%w)", h.lacking(p, s), err)
 	case errors.Is(err, unix.EINVAL) && s.controller == "cpu":
 		return fmt.Errorf("not a value the kernel takes, or quota/period is above the parent cgroup's or below that of one inside: %w", err)
 	case errors.Is(err, unix.EBUSY) && s.controller == "memory":
 		usage, _ := h.by[s.controller].root.read(p.rel + "/" + strings.Replace(s.file, "limit", "usage", 1))
-		return fmt.Errorf("%s bytes are in use and can't be reclaimed: %w", usage, err)
+		return belowUse(s.value, usage, err)
 	}
 	return err
 }

@@ -32,6 +32,23 @@ func cpusetSettings(h *Hierarchy, r *Resources, _ *Limits) ([]setting, error) {
 	return s, nil
 }
 
+// lacking is the error about a cpuset list of which p can't have all, with what
+// there is to have. What the machine hasn't got is the request's mistake; what
+// only the parent hasn't got, it may get.
+func (h *Hierarchy) lacking(p Path, s setting) error {
+	t, file := h.by[s.controller], s.file
+	if s.effective != "" {
+		file = s.effective
+	}
+	if machine, err := t.root.read(file); err == nil && !subset(s.value, machine) {
+		return fmt.Errorf("%w: this machine has only %q", ErrInvalid, machine)
+	}
+	if parent, err := t.root.read(t.prefix(p.Parent()) + file); err == nil && !subset(s.value, parent) {
+		return fmt.Errorf("%w: the parent cgroup has only %q", ErrUnsupported, parent)
+	}
+	return fmt.Errorf("%w: not all of it can be had", ErrUnsupported)
+}
+
 // inheritCpuset gives the v1 cpuset p its parent's CPUs and memory nodes: a new
 // one has none and takes no process. A parent that has none itself, because
 // whoever makes it has not come so far or died on the way, is filled first; as

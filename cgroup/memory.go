@@ -1,6 +1,23 @@
 package cgroup
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrBelowUse is wrapped by the error about a memory limit below what a group
+// uses and can't be made to give back.
+var ErrBelowUse = errors.New("memory limit is below what is in use")
+
+// belowUse is that error, of two numbers of bytes as the kernel's files have
+// them; usage is "" where it can't be read.
+func belowUse(limit, usage string, cause error) error {
+	if usage == "" {
+		usage = "more"
+	}
+	return fmt.Errorf("%w: %s bytes were asked for, %s are in use and can't be reclaimed: ask for more than that, or have the app free some first (%w)",
+		ErrBelowUse, limit, usage, cause)
+}
 
 // memorySettings orders the two memory limits so that each single write is
 // valid: on v1 the kernel wants memory <= memory+swap at every moment, so what

@@ -10,7 +10,8 @@ import (
 // enforce.
 var ErrUnsupported = errors.New("not supported on this machine")
 
-// ErrInvalid is wrapped by the error about a value that no machine would take.
+// ErrInvalid is wrapped by the error about a value that no machine would take,
+// and about CPUs and memory nodes that this one hasn't got.
 var ErrInvalid = errors.New("invalid resource value")
 
 // Resources are the limits of a cgroup, named as in CRI's

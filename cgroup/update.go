@@ -11,7 +11,7 @@ import (
 
 // Update changes the limits that r names and leaves the others. All or nothing:
 // on an error every file that was written holds again what it held. A memory
-// limit below what is in use is an error that names both numbers, after an
+// limit below what is in use is ErrBelowUse, which names both numbers, after an
 // attempt to reclaim, and kills nothing. The device program changes only if
 // r.Devices says other than what is enforced.
 func (g *Group) Update(ctx context.Context, r *Resources) error {
@@ -88,7 +88,7 @@ func (g *Group) makeRoom(limit int64) error {
 		return r.err
 	}
 	if usage > limit {
-		return fmt.Errorf("memory limit %d is below the %d bytes in use, which can't be reclaimed: %w", limit, usage, unix.EBUSY)
+		return fmt.Errorf("set memory.max = \"%d\": %w", limit, belowUse(fmt.Sprint(limit), fmt.Sprint(usage), unix.EBUSY))
 	}
 	return nil
 }

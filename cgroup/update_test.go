@@ -95,8 +95,13 @@ func TestUpdateBelowUse(t *testing.T) {
 			t.Fatal(err)
 		}
 		err = g.Update(t.Context(), &Resources{CPUShares: 7, PidsLimit: 9, MemoryLimitBytes: 16 * mib, MemorySwapLimitBytes: 16 * mib})
-		if !errors.Is(err, unix.EBUSY) || !strings.Contains(err.Error(), fmt.Sprint(16*mib)) || !strings.Contains(err.Error(), "in use") {
+		if !errors.Is(err, ErrBelowUse) || !errors.Is(err, unix.EBUSY) {
 			t.Errorf("Update: %v", err)
+		}
+		for _, says := range []string{"memory", fmt.Sprintf("%d bytes were asked for", 16*mib), "are in use", "ask for more"} {
+			if err != nil && !strings.Contains(err.Error(), says) {
+				t.Errorf("Update: %v; want %q", err, says)
+			}
 		}
 		after, err := g.Limits()
 		if err != nil || !reflect.DeepEqual(before, after) {

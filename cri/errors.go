@@ -59,6 +59,7 @@ var kinds = []struct {
 	{streaming.ErrBusy, codes.ResourceExhausted},
 	{pod.ErrState, codes.FailedPrecondition},
 	{cgroup.ErrFrozen, codes.FailedPrecondition},
+	{cgroup.ErrBelowUse, codes.FailedPrecondition},
 	{pod.ErrUnsupported, codes.Unimplemented},
 	{cgroup.ErrUnsupported, codes.FailedPrecondition},
 	{errors.ErrUnsupported, codes.FailedPrecondition},

@@ -36,6 +36,7 @@ func TestCodes(t *testing.T) {
 		{pod.ErrPanic, codes.Internal},
 		{pod.ErrState, codes.FailedPrecondition},
 		{cgroup.ErrUnsupported, codes.FailedPrecondition},
+		{cgroup.ErrBelowUse, codes.FailedPrecondition},
 		{&mount.PropagationError{}, codes.FailedPrecondition},
 		{pod.ErrUnsupported, codes.Unimplemented},
 		{context.DeadlineExceeded, codes.DeadlineExceeded},
