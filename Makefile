@@ -5,7 +5,7 @@ LDFLAGS  := -s -w -X main.version=$(VERSION)
 GO_DIRS  := $(wildcard cmd cri pod pause cgroup internal hack)
 FUZZTIME ?= 60
 TIMEOUT  ?= 12m
-VM_TIME  ?= 27m
+VM_TIME  ?= 26m
 
 # Only -race needs cgo (and gcc): what is shipped is static.
 export CGO_ENABLED := 0

@@ -154,6 +154,10 @@ func oneCut(ctx context.Context, o *options, work *workdir, from payload, at cut
 	if ctx.Err() != nil {
 		return r, booted, context.Cause(ctx)
 	}
+	if errors.Is(err, machine.ErrHung) {
+		work.keepConsole(o.progress.say)
+		return r, booted, err
+	}
 	if err == nil && (exit.Code != 0 || !final) {
 		return r, booted, fmt.Errorf("cutter ended with %d\n%s%s", exit.Code, said.String(), out.String())
 	}

@@ -16,6 +16,9 @@ type report struct {
 	all    bool // show output as it comes
 	failed bool // some package did
 
+	failing bool     // a test of the present package failed
+	hanging []string // packages whose machine hung
+
 	buffer bytes.Buffer // the present package's output, where it isn't shown
 	last   []byte       // the end of what was written, to know whether a line is open, and what the tests said last
 }
@@ -24,6 +27,7 @@ type report struct {
 func (r *report) Write(p []byte) (int, error) {
 	const enough = 64
 	r.last = append(r.last, p...)
+	r.failing = r.failing || bytes.Contains(r.last, []byte("--- FAIL: "))
 	r.last = r.last[max(0, len(r.last)-enough):]
 	if r.all {
 		return r.out.Write(p)
@@ -43,6 +47,7 @@ func (r *report) flush() {
 func (r *report) forget() {
 	r.buffer.Reset()
 	r.last = nil
+	r.failing = false
 }
 
 // ended tells of a package whose tests ran to their end.
@@ -74,8 +79,10 @@ func (r *report) lost(name string, err error, after time.Duration) {
 	fmt.Fprintf(r.out, "%v\nFAIL\t%s\t%.3fs\n", err, name, after.Seconds())
 }
 
-// hung tells of a package that will be tried once more, as its machine hung.
+// hung tells of a package that will be tried once more, as its machine hung. What had failed by then has failed.
 func (r *report) hung(name string, err error, after time.Duration) {
+	r.failed = r.failed || r.failing
+	r.hanging = append(r.hanging, name)
 	r.flush()
 	fmt.Fprintf(r.out, "%v\nHUNG\t%s\t%.3fs: its tests are run once more, in another machine\n", err, name, after.Seconds())
 }
@@ -94,6 +101,9 @@ func (r *report) untested(name string) { fmt.Fprintf(r.out, "?   \t%s\t[no test 
 
 // finish is the end of the whole run.
 func (r *report) finish() error {
+	if len(r.hanging) > 0 {
+		fmt.Fprintf(r.out, "a machine hung while it ran %s\n", strings.Join(r.hanging, " and "))
+	}
 	if !r.failed {
 		return nil
 	}

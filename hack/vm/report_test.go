@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -57,6 +58,24 @@ func TestReport(t *testing.T) {
 				t.Errorf("then %q, want %q", out.String(), want)
 			}
 		})
+	}
+}
+
+// A package's second try makes good that its machine hung, and nothing else.
+func TestFinishHung(t *testing.T) {
+	for output, failed := range map[string]bool{"--- PASS: A\n": false, "--- FAIL: A (0.1s)\n": true} {
+		var out bytes.Buffer
+		r := &report{out: &out}
+		for _, b := range []byte(output) {
+			r.Write([]byte{b})
+		}
+		r.hung("p", errors.New("the guest hung"), time.Second)
+		io.WriteString(r, "PASS\n")
+		r.ended("p", wire.Exit{})
+		out.Reset()
+		if err := r.finish(); (err != nil) != failed || !strings.HasPrefix(out.String(), "a machine hung while it ran p\n") {
+			t.Errorf("after %q: %v, %q", output, err, out.String())
+		}
 	}
 }
 

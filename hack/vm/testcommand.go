@@ -17,7 +17,10 @@ import (
 // grace is how long after its -timeout a package may take to panic, and to write its goroutines' traces, before the machine is ended under it.
 const grace = time.Minute
 
-// test builds the packages' tests here and runs them in the guest, a package at a time. Where one takes the machine down, or has to be ended with it, the others run in another. A package whose machine hung is given one more: an emulator may lose an interrupt, but tests that hang a kernel do it again.
+// hangs is how many machines may hang before a hang is a failure.
+const hangs = 2
+
+// test builds the packages' tests here and runs them in the guest, a package at a time. Where one takes the machine down, or has to be ended with it, the others run in another. A package whose machine hung is run once more, twice at most in all: an emulator may stand still, but tests that hang a kernel do it again.
 func test(ctx context.Context, o *options) error {
 	packages, err := listPackages(ctx, o.checkout, o.tests.tags, o.args)
 	if err != nil {
@@ -70,17 +73,22 @@ type guest struct {
 
 // test runs a package's tests; its error is one that ends the whole run.
 func (g *guest) test(ctx context.Context, p *testPackage, r *report) error {
-	for again := false; ; again = true {
+	dir, err := g.options.checkout.inGuest(p.Dir)
+	if err != nil {
+		return err
+	}
+	command := wire.Run{Args: append([]string{p.binary}, g.options.tests.arguments()...), Dir: dir, Env: g.options.environment}
+	for {
 		if err := g.start(ctx); err != nil {
 			return err
 		}
 		began := time.Now()
-		exit, err := g.run(ctx, p, r)
+		exit, err := g.run(ctx, p.ImportPath, command, r)
 		switch {
 		case err == nil:
 			r.ended(p.ImportPath, exit)
 			return nil
-		case ctx.Err() == nil && !again && errors.Is(err, machine.ErrHung):
+		case ctx.Err() == nil && errors.Is(err, machine.ErrHung) && len(r.hanging) < hangs:
 			r.hung(p.ImportPath, err, time.Since(began))
 		default:
 			r.lost(p.ImportPath, err, time.Since(began))
@@ -90,18 +98,13 @@ func (g *guest) test(ctx context.Context, p *testPackage, r *report) error {
 }
 
 // run gives how a package's test binary ended. An error is the machine's, which is gone then.
-func (g *guest) run(ctx context.Context, p *testPackage, out io.Writer) (wire.Exit, error) {
-	dir, err := g.options.checkout.inGuest(p.Dir)
-	if err != nil {
-		return wire.Exit{}, err
-	}
-	command := wire.Run{Args: append([]string{p.binary}, g.options.tests.arguments()...), Dir: dir, Env: g.options.environment}
+func (g *guest) run(ctx context.Context, name string, command wire.Run, out io.Writer) (wire.Exit, error) {
 	if timeout := g.options.tests.timeout; timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, timeout+grace, fmt.Errorf("the tests were still there %s after their -timeout of %s; their machine was ended", grace, timeout))
 		defer cancel()
 	}
-	stop := g.options.progress.during("%s", p.ImportPath)
+	stop := g.options.progress.during("%s", name)
 	exit, err := g.machine.Run(ctx, command, nil, out, out)
 	stop()
 	if err != nil {

@@ -49,13 +49,18 @@ func (w *workdir) remove() {
 	w.lock.Close()
 }
 
-// keepConsole moves the console's log of a machine that failed to where it outlives the run, and tells so. The run's first is console.log, the next console-2.log.
+// keepConsole moves the console's log of a machine that failed to where it outlives the run, and tells so. The run's first is console.log, the next console-2.log; those of former runs go.
 func (w *workdir) keepConsole(say func(string, ...any)) {
-	name := "console.log"
+	cache, name := filepath.Dir(w.dir), "console.log"
 	if w.kept++; w.kept > 1 {
 		name = fmt.Sprintf("console-%d.log", w.kept)
+	} else {
+		former, _ := filepath.Glob(filepath.Join(cache, "console-*.log"))
+		for _, log := range former {
+			os.Remove(log)
+		}
 	}
-	kept := filepath.Join(filepath.Dir(w.dir), name)
+	kept := filepath.Join(cache, name)
 	if err := os.Rename(w.path("console.log"), kept); err == nil {
 		say("the machine's whole console is kept in %s", kept)
 	}

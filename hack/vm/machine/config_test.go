@@ -53,7 +53,9 @@ func TestTail(t *testing.T) {
 		{"\n\n", 3, ""},
 		{"one", 3, "\tone"},
 		{"one\r\ntwo\r\nthree\r\n", 2, "\ttwo\n\tthree"},
-		{"stack\n[ 1.2] Sched Debug Version: v0.11\nnumbers\n", 2, "\tstack\n\t[ 1.2] "},
+		{"stack\n[ 1.2] Sched Debug Version: v0.11\nnumbers\n", 2, "\tstack"},
+		{"boot\nBUG: x\nKernel panic - not syncing: y\ntrace\n task:a\na\ntask:b\nb\n", 2, "\tKernel panic - not syncing: y\n\ttrace\n\t...\n\ttask:b\n\tb"},
+		{"boot\nKernel panic - not syncing: y\n task:a\na\n", 4, "\tboot\n\tKernel panic - not syncing: y\n\t task:a\n\ta"},
 		{"\x1b[2Jclear\x07\x7f\n", 1, "\t[2Jclear"},
 	} {
 		if got := tailOf(c.text, c.lines); got != c.want {

@@ -7,11 +7,16 @@ import (
 	"strings"
 )
 
-// tailLines is how much of the console an error quotes: a kernel's panic of some 40 lines, and the stacks of the youngest tasks where it printed them.
-const tailLines = 150
+// tailLines is how much of the console's end an error quotes. A kernel that panicked printed its reason and its own trace, some 40 lines, then the stacks
+// of all tasks, the youngest last: of those as much, behind the reason.
+const tailLines = 100
 
-// afterStacks begins the numbers of the scheduler, which the kernel prints in hundreds of lines after the tasks' stacks.
-const afterStacks = "Sched Debug Version"
+// Where the stacks begin, and the scheduler's numbers, hundreds of lines, after them.
+const (
+	stacks      = "task:"
+	afterStacks = "Sched Debug Version"
+	reason      = "Kernel panic - not syncing"
+)
 
 // explain adds to err what the emulator and the guest's console said last.
 func (m *Machine) explain(err error) error {
@@ -48,11 +53,29 @@ func tailOf(text string, lines int) string {
 		}
 		return r
 	}
-	text, _, _ = strings.Cut(text, afterStacks)
-	text = strings.TrimRight(strings.Map(printable, text), "\n")
+	text = strings.TrimRight(strings.Map(printable, upTo(text, afterStacks)), "\n")
 	if text == "" {
 		return ""
 	}
 	all := strings.Split(text, "\n")
-	return "\t" + strings.Join(all[max(0, len(all)-lines):], "\n\t")
+	last := all[max(0, len(all)-lines):]
+	if before, after, panicked := strings.Cut(text, reason); panicked {
+		why := strings.Split(before+reason+upTo(after, stacks), "\n")
+		why = why[max(0, len(why)-lines):]
+		if len(why)+len(last) < len(all) {
+			last = append(append(why, "..."), last...)
+		} else {
+			last = all
+		}
+	}
+	return "\t" + strings.Join(last, "\n\t")
+}
+
+// upTo is text up to the line that has word; all of it where none has.
+func upTo(text, word string) string {
+	before, _, found := strings.Cut(text, word)
+	if !found {
+		return text
+	}
+	return before[:max(0, strings.LastIndex(before, "\n"))]
 }

@@ -18,6 +18,32 @@ var ErrHung = errors.New("the guest hung")
 // crashTime is how long a guest that was sent an NMI may take to print its tasks; 2 s are usual.
 const crashTime = 30 * time.Second
 
+// looks is how often it is looked for a sign of life before a guest counts as hung. One clock that runs out would do, but that of a driver that was
+// stopped, or whose own machine was, runs out in one go, with the signs of life unread in the socket.
+const looks = 24
+
+// hear has the reads of the channel fail once nothing was heard in all of silence, until done is closed.
+func (m *Machine) hear(silence time.Duration, done <-chan struct{}) {
+	look := time.NewTicker(silence / looks)
+	defer look.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-look.C:
+			if m.missed.Add(1) > looks {
+				m.channel.SetReadDeadline(time.Now())
+			}
+		}
+	}
+}
+
+// heard is to be called before each read of the channel.
+func (m *Machine) heard() {
+	m.missed.Store(0)
+	m.channel.SetReadDeadline(time.Time{})
+}
+
 // hung ends a guest that gave no sign of life in time, and tells what can be known of why.
 func (m *Machine) hung() error {
 	threads := m.threads()
@@ -36,25 +62,32 @@ func (m *Machine) giveUp(ctx context.Context) {
 	m.Kill()
 }
 
-// crash has the guest's kernel panic, which prints every task's stack to the console, and returns once the emulator is gone. A guest that doesn't even react to an NMI is killed. answered says whether the emulator took the order.
-func (m *Machine) crash() (answered bool) {
-	timeout := time.AfterFunc(crashTime, m.Kill)
-	defer timeout.Stop()
+// crash has the guest's kernel panic, which prints every task's stack to the console, and returns once the emulator is gone. A guest that doesn't even react to an NMI is killed. The result says whether the emulator took the order.
+func (m *Machine) crash() bool {
+	m.crashed.Do(func() {
+		timeout := time.AfterFunc(crashTime, m.Kill)
+		defer timeout.Stop()
+		m.answered = m.interrupt()
+		<-m.ended
+	})
+	return m.answered
+}
+
+// interrupt has the emulator send the guest an NMI.
+func (m *Machine) interrupt() (answered bool) {
+	m.monitor.SetDeadline(time.Now().Add(crashTime))
 	io.WriteString(m.monitor, `{"execute":"qmp_capabilities"} {"execute":"inject-nmi"}`)
-	m.monitor.SetReadDeadline(time.Now().Add(crashTime))
 	answers := json.NewDecoder(m.monitor)
-	for returns := 0; returns < 2; {
+	for returned := 0; returned < 2; {
 		var answer map[string]json.RawMessage
-		if answers.Decode(&answer) != nil {
-			break
+		if answers.Decode(&answer) != nil || answer["error"] != nil {
+			return false
 		}
-		if _, ok := answer["return"]; ok {
-			returns++
-			answered = returns == 2
+		if answer["return"] != nil {
+			returned++
 		}
 	}
-	<-m.ended
-	return answered
+	return true
 }
 
 // threads tells of the emulator's threads, a line for each: its state, the kernel function it waits in, the CPU time it used.

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -36,6 +37,10 @@ type Machine struct {
 	wire    *wire.Conn
 	ended   chan struct{} // closed once the process has been reaped
 	killed  sync.Once
+	missed  atomic.Int32 // looks in a row that found no sign of life
+
+	crashed  sync.Once
+	answered bool // what crash found
 }
 
 // Start boots a guest. In agent mode it returns once the agent is ready, in shell mode at once. The end of ctx at any later time is the machine's: see Run.
@@ -66,7 +71,9 @@ func Start(ctx context.Context, config Config) (*Machine, error) {
 		return m, nil
 	}
 	if err := m.awaitReady(ctx); err != nil {
-		m.Kill()
+		if ctx.Err() == nil {
+			m.Kill()
+		}
 		<-m.ended
 		m.hangUp()
 		return nil, m.explain(fmt.Errorf("boot the guest: %w", err))
@@ -75,9 +82,10 @@ func Start(ctx context.Context, config Config) (*Machine, error) {
 }
 
 func (m *Machine) awaitReady(ctx context.Context) error {
-	if err := m.channel.SetReadDeadline(time.Now().Add(m.config.Silence)); err != nil {
-		return err
-	}
+	done := make(chan struct{})
+	defer close(done)
+	m.heard()
+	go m.hear(m.config.Silence, done)
 	kind, payload, err := m.wire.Receive()
 	switch {
 	case ctx.Err() != nil:
@@ -91,10 +99,7 @@ func (m *Machine) awaitReady(ctx context.Context) error {
 	case kind != wire.KindReady:
 		return fmt.Errorf("its agent began with a frame of kind %q", kind)
 	}
-	if err := decode(payload, &m.Ready); err != nil {
-		return err
-	}
-	return m.channel.SetReadDeadline(time.Time{})
+	return decode(payload, &m.Ready)
 }
 
 // spawn starts qemu from a thread that stays for as long as qemu does, as PDEATHSIG is sent at the parent thread's end.

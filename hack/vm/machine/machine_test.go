@@ -125,9 +125,8 @@ func TestOutOfTime(t *testing.T) {
 }
 
 func TestHung(t *testing.T) {
-	config := emulated(t, "guest")
-	config.Silence = 2 * time.Second
-	m := start(t, config)
+	m := start(t, emulated(t, "guest"))
+	m.config.Silence = 2 * time.Second
 	// Signs of life and output are none of silence.
 	if exit, err := m.Run(t.Context(), wire.Run{Args: []string{"slow"}}, nil, &bytes.Buffer{}, &bytes.Buffer{}); err != nil || exit.Code != 7 {
 		t.Errorf("%+v, %v", exit, err)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	"podlet/hack/vm/wire"
 )
@@ -24,8 +23,11 @@ func (m *Machine) Run(ctx context.Context, run wire.Run, stdin io.Reader, stdout
 	if stdin != nil {
 		go m.feed(stdin)
 	}
+	done := make(chan struct{})
+	defer close(done)
+	go m.hear(m.config.Silence, done)
 	for {
-		m.channel.SetReadDeadline(time.Now().Add(m.config.Silence))
+		m.heard()
 		kind, payload, err := m.wire.Receive()
 		if err != nil {
 			return wire.Exit{}, m.failed(ctx, err)
