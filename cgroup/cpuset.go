@@ -32,16 +32,22 @@ func cpusetSettings(h *Hierarchy, r *Resources, _ *Limits) ([]setting, error) {
 	return s, nil
 }
 
-// lacking is the error about a cpuset list of which p can't have all, with what
-// there is to have. What the machine hasn't got is the request's mistake; what
-// only the parent hasn't got, it may get.
+// lacking is the error about a cpuset list, of Resources or unified, of which p
+// can't have all, with what there is to have. What the machine hasn't got is the
+// request's mistake; what only the parent hasn't got, it may get.
 func (h *Hierarchy) lacking(p Path, s setting) error {
+	if s.file != "cpuset.cpus" && s.file != "cpuset.mems" {
+		return fmt.Errorf("%w: the kernel takes no such value here", ErrUnsupported)
+	}
+	if _, err := parseList(s.value); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
 	t, file := h.by[s.controller], s.file
-	if s.effective != "" {
-		file = s.effective
+	if t.v2 {
+		file += ".effective"
 	}
 	if machine, err := t.root.read(file); err == nil && !subset(s.value, machine) {
-		return fmt.Errorf("%w: this machine has only %q", ErrInvalid, machine)
+		return fmt.Errorf("%w: this machine offers only %q", ErrInvalid, machine)
 	}
 	if parent, err := t.root.read(t.prefix(p.Parent()) + file); err == nil && !subset(s.value, parent) {
 		return fmt.Errorf("%w: the parent cgroup has only %q", ErrUnsupported, parent)

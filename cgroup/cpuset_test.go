@@ -19,9 +19,9 @@ func TestCpusetLacks(t *testing.T) {
 			r    Resources
 			says string
 		}{
-			{Resources{CpusetCPUs: "0-4000"}, fmt.Sprintf("this machine has only %q", cpus)},
-			{Resources{CpusetCPUs: "0,200"}, fmt.Sprintf("this machine has only %q", cpus)},
-			{Resources{CpusetMems: "0-60"}, fmt.Sprintf("this machine has only %q", nodes)},
+			{Resources{CpusetCPUs: "0-4000"}, fmt.Sprintf("this machine offers only %q", cpus)},
+			{Resources{CpusetCPUs: "0,200"}, fmt.Sprintf("this machine offers only %q", cpus)},
+			{Resources{CpusetMems: "0-60"}, fmt.Sprintf("this machine offers only %q", nodes)},
 		} {
 			err := g.Update(t.Context(), &c.r)
 			if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), c.says) {
@@ -29,6 +29,18 @@ func TestCpusetLacks(t *testing.T) {
 			}
 			if _, err := h.Create(t.Context(), path(t, "cpuset-new"), &c.r); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("Create with %q %q: %v; want %q", c.r.CpusetCPUs, c.r.CpusetMems, err, c.says)
+			}
+		}
+		if h.onV2("cpuset") {
+			for value, says := range map[string]string{"0-4000": fmt.Sprintf("this machine offers only %q", cpus), "abc": "neither a number nor a range"} {
+				err := g.Update(t.Context(), &Resources{Unified: map[string]string{"cpuset.cpus": value}})
+				if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), says) {
+					t.Errorf("Update of the unified cpuset.cpus to %q: %v; want %q", value, err, says)
+				}
+			}
+			err := g.Update(t.Context(), &Resources{Unified: map[string]string{"cpuset.cpus.partition": "none"}})
+			if !errors.Is(err, ErrUnsupported) || strings.Contains(err.Error(), "only") {
+				t.Errorf("Update of the unified cpuset.cpus.partition: %v", err)
 			}
 		}
 		if !subset("0-1", cpus) {

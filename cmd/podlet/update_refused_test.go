@@ -26,8 +26,8 @@ func TestUpdateRefused(t *testing.T) {
 	}{
 		{&cri.LinuxContainerResources{MemoryLimitInBytes: 16 << 20, MemorySwapLimitInBytes: 16 << 20}, codes.FailedPrecondition,
 			[]string{"memory", fmt.Sprintf("%d bytes were asked for", 16<<20), "in use", "ask for more"}},
-		{&cri.LinuxContainerResources{CpusetCpus: "0-4000"}, codes.InvalidArgument, []string{"cpuset.cpus", "0-4000", `this machine has only "0`}},
-		{&cri.LinuxContainerResources{CpusetMems: "0-60"}, codes.InvalidArgument, []string{"cpuset.mems", "0-60", `this machine has only "0`}},
+		{&cri.LinuxContainerResources{CpusetCpus: "0-4000"}, codes.InvalidArgument, []string{"cpuset.cpus", "0-4000", `this machine offers only "0`}},
+		{&cri.LinuxContainerResources{CpusetMems: "0-60"}, codes.InvalidArgument, []string{"cpuset.mems", "0-60", `this machine offers only "0`}},
 	} {
 		_, err := n.UpdateContainerResources(n.ctx(), &cri.UpdateContainerResourcesRequest{ContainerId: c, Linux: u.r})
 		n.fails(err, u.code, u.says...)
